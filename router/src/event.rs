@@ -1,0 +1,95 @@
+//! What the fleet is told. The gateway translates; the fleet believes events about calls, because
+//! the gateway saw them itself, and heartbeats only as far as they make a provider look worse.
+
+use std::time::Duration;
+
+use crate::offer::{ModelId, OfferedModel, ProviderId};
+
+/// Something that happened. Events about unknown providers or models change nothing.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Event {
+    /// A provider offers these models. Again: replaces the offer (and ends draining), keeps what
+    /// was observed, also across a short absence.
+    Joined {
+        /// Who.
+        provider: ProviderId,
+        /// Everything it offers; of two entries for one model the first counts.
+        models: Vec<OfferedModel>,
+    },
+    /// A provider is gone. What was observed of it is remembered for a while, so that
+    /// reconnecting does not wash off failures.
+    Left {
+        /// Who.
+        provider: ProviderId,
+    },
+    /// What a provider's engine says of itself, over all of its models and all gateways.
+    Heartbeat {
+        /// Who.
+        provider: ProviderId,
+        /// Calls the engine works on.
+        running: u32,
+        /// Calls the engine has queued.
+        waiting: u32,
+    },
+    /// A provider finishes what it has and takes no new calls.
+    Draining {
+        /// Who.
+        provider: ProviderId,
+    },
+    /// An attempt is on its way. Apply it right after [`route`](crate::route), before the next
+    /// decision, so that the next call sees the load of this one.
+    Started {
+        /// Who serves it.
+        provider: ProviderId,
+        /// The asked model.
+        model: ModelId,
+        /// Prompt size in tokens: the figure of the [`Ask`](crate::Ask), the same in all three
+        /// events of an attempt.
+        prompt_tokens: u32,
+    },
+    /// The first output of a *streamed* answer. An answer that comes whole has no first token
+    /// worth measuring: leave this event out and end with `first_token_seen: false`.
+    FirstToken {
+        /// Who serves it.
+        provider: ProviderId,
+        /// The asked model.
+        model: ModelId,
+        /// As in `Started`.
+        prompt_tokens: u32,
+        /// Time since `Started`.
+        after: Duration,
+    },
+    /// An attempt is over. Exactly once for each `Started`.
+    Ended {
+        /// Who served it.
+        provider: ProviderId,
+        /// The asked model.
+        model: ModelId,
+        /// As in `Started`.
+        prompt_tokens: u32,
+        /// Whether `FirstToken` was applied for this attempt.
+        first_token_seen: bool,
+        /// How it ended.
+        end: End,
+    },
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// To its end. Without a first token seen: a whole answer, timed from `Started`.
+    Served {
+        /// Completion tokens of the answer; zero for embeddings.
+        completion_tokens: u32,
+        /// Time since the first token; not looked at for a whole answer.
+        after_first_token: Duration,
+    },
+    /// Before the first token: reset, time-out, error status, an answer that is none.
+    FailedEarly,
+    /// In the middle of the answer: reset or stall.
+    Broke,
+    /// By the caller, or as the loser of a race: says nothing about the provider.
+    Cancelled,
+    /// The provider said it is full or draining (429, 503): no failure, but leave it alone briefly.
+    Refused,
+}

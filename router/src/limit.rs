@@ -1,0 +1,119 @@
+//! How many calls one provider gets at once for one model: more while first tokens come quickly,
+//! fewer when they come late. What the provider offers bounds it from outside.
+
+use crate::time::Time;
+
+/// Calls at once before anything is known, and the bounds. Source: ROUTING, "start 8, 2 to 64".
+const START: f64 = 8.0;
+const MIN: f64 = 2.0;
+const MAX: f64 = 64.0;
+
+/// Up while the first token takes at most this many times the ideal, down beyond (ROUTING).
+const GOOD_RATIO: f64 = 1.5;
+const LATE_RATIO: f64 = 2.5;
+
+/// Factors for a late first token, an early error (ROUTING) and a refusal (as late).
+const LATE_CUT: f64 = 0.85;
+const ERROR_CUT: f64 = 0.7;
+
+/// Growth per limit's worth of good first tokens, in calls. From 8 to 64 in about 500 calls.
+const GROWTH: f64 = 4.0;
+
+/// The adaptive limit of one seat.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct Limit {
+    value: f64,
+    cut_at: Option<Time>,
+}
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self { value: START, cut_at: None }
+    }
+}
+
+impl Limit {
+    /// A first token came after `took_s`, ideally after `ideal_s`, for a call that `started`
+    /// with `in_flight` calls on their way (itself included).
+    pub(crate) fn saw_first_token(&mut self, took_s: f64, ideal_s: f64, started: Time, in_flight: u32, now: Time) {
+        if took_s > LATE_RATIO * ideal_s {
+            // One cut per flight: calls that were on their way before the last cut tell of the
+            // load before it.
+            if self.cut_at.is_none_or(|cut| started >= cut) {
+                self.cut(LATE_CUT, now);
+            }
+        } else if took_s <= GOOD_RATIO * ideal_s && f64::from(in_flight) * 2.0 >= self.value {
+            // Only a limit that is made use of has shown that it could be higher.
+            self.value = (self.value + GROWTH / self.value).min(MAX);
+        }
+    }
+
+    pub(crate) fn failed_early(&mut self, now: Time) {
+        self.cut(ERROR_CUT, now);
+    }
+
+    pub(crate) fn refused(&mut self, now: Time) {
+        self.cut(LATE_CUT, now);
+    }
+
+    fn cut(&mut self, factor: f64, now: Time) {
+        self.value = (self.value * factor).max(MIN);
+        self.cut_at = Some(now);
+    }
+
+    /// Whole calls at once, at most what the provider offers.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the value lies between 2 and 64")]
+    pub(crate) fn calls(&self, offered: u32) -> u32 {
+        (self.value as u32).min(offered)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OFFERED: u32 = 1000;
+
+    #[test]
+    fn quick_first_tokens_raise_a_limit_in_use_up_to_its_bound() {
+        let mut limit = Limit::default();
+        for n in 0..3000 {
+            let in_flight = limit.calls(OFFERED);
+            limit.saw_first_token(0.1, 0.1, Time::from_micros(n), in_flight, Time::from_micros(n));
+        }
+        assert_eq!(limit.calls(OFFERED), 64);
+        assert_eq!(limit.calls(20), 20, "never above the offer");
+    }
+
+    #[test]
+    fn a_limit_nobody_uses_does_not_rise() {
+        let mut limit = Limit::default();
+        for n in 0..3000 {
+            limit.saw_first_token(0.1, 0.1, Time::from_micros(n), 1, Time::from_micros(n));
+        }
+        assert_eq!(limit.calls(OFFERED), 8);
+    }
+
+    #[test]
+    fn late_first_tokens_of_one_flight_cut_once() {
+        let mut limit = Limit::default();
+        let (start, end) = (Time::from_micros(10), Time::from_micros(500));
+        for _ in 0..50 {
+            limit.saw_first_token(9.0, 0.1, start, 8, end);
+        }
+        assert_eq!(limit.calls(OFFERED), 6);
+        for n in 0..50 {
+            let now = Time::from_micros(1000 + n);
+            limit.saw_first_token(9.0, 0.1, now, 8, now);
+        }
+        assert_eq!(limit.calls(OFFERED), 2, "never below two");
+    }
+
+    #[test]
+    fn early_errors_cut_harder_than_refusals() {
+        let (mut failed, mut refused) = (Limit::default(), Limit::default());
+        failed.failed_early(Time::from_micros(1));
+        refused.refused(Time::from_micros(1));
+        assert_eq!((failed.calls(OFFERED), refused.calls(OFFERED)), (5, 6));
+    }
+}

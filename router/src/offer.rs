@@ -1,0 +1,220 @@
+//! What a provider sells, as far as routing needs to know it. Signatures and payout addresses
+//! belong to `provider-sdk`.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                Self(Arc::from(text))
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(text: String) -> Self {
+                Self(Arc::from(text))
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+    };
+}
+
+name! {
+    /// A provider's public name in the fleet: its key in hex. Clones share the text.
+    ProviderId
+}
+
+name! {
+    /// A public model id, as callers write it in `model`. Clones share the text.
+    ModelId
+}
+
+/// What a provider takes: nanoTON per million tokens, and nanoTON per call.
+///
+/// Billing owns the exact sum; the router only compares.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+pub struct Price {
+    /// NanoTON per million prompt tokens.
+    pub prompt: u64,
+    /// NanoTON per million prompt tokens that the engine had cached.
+    pub cached_prompt: u64,
+    /// NanoTON per million completion tokens.
+    pub completion: u64,
+    /// NanoTON per million reasoning tokens.
+    pub reasoning: u64,
+    /// NanoTON per call.
+    pub call: u64,
+}
+
+impl Price {
+    /// Expected nanoTON for a call of this size, rounded up once, saturating.
+    #[must_use]
+    pub fn cost_nano(&self, prompt_tokens: u32, completion_tokens: u32) -> u64 {
+        let per_million = u128::from(prompt_tokens) * u128::from(self.prompt)
+            + u128::from(completion_tokens) * u128::from(self.completion);
+        // The common case fits u64, where the division is several times cheaper.
+        let tokens = match u64::try_from(per_million) {
+            Ok(small) => small.div_ceil(1_000_000),
+            Err(_) => u64::try_from(per_million.div_ceil(1_000_000)).unwrap_or(u64::MAX),
+        };
+        tokens.saturating_add(self.call)
+    }
+
+    /// The dearer of the two, field by field: an upper bound for a call that either may serve.
+    #[must_use]
+    pub fn dearest(self, other: Self) -> Self {
+        Self {
+            prompt: self.prompt.max(other.prompt),
+            cached_prompt: self.cached_prompt.max(other.cached_prompt),
+            completion: self.completion.max(other.completion),
+            reasoning: self.reasoning.max(other.reasoning),
+            call: self.call.max(other.call),
+        }
+    }
+}
+
+macro_rules! bits {
+    ($(#[$doc:meta])* $name:ident { $($(#[$bit_doc:meta])* $bit:ident = $at:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+        pub struct $name(u8);
+
+        impl $name {
+            /// The empty set.
+            pub const NONE: Self = Self(0);
+            $($(#[$bit_doc])* pub const $bit: Self = Self(1 << $at);)*
+
+            /// Both sets together.
+            #[must_use]
+            pub const fn with(self, other: Self) -> Self {
+                Self(self.0 | other.0)
+            }
+
+            /// Whether everything in `other` is in this set.
+            #[must_use]
+            pub const fn contains(self, other: Self) -> bool {
+                self.0 & other.0 == other.0
+            }
+
+            /// Whether nothing is in this set.
+            #[must_use]
+            pub const fn is_empty(self) -> bool {
+                self.0 == 0
+            }
+        }
+    };
+}
+
+bits! {
+    /// What a provider can do for a model, or what a call needs.
+    Capabilities {
+        /// Tool (function) calls.
+        TOOLS = 0,
+        /// Guided output: JSON mode or a JSON schema.
+        JSON_SCHEMA = 1,
+        /// Log probabilities.
+        LOGPROBS = 2,
+        /// Images in the prompt.
+        IMAGES = 3,
+    }
+}
+
+bits! {
+    /// The endpoints a provider serves for a model, or the one a call came to.
+    Endpoints {
+        /// `/v1/chat/completions`.
+        CHAT = 0,
+        /// `/v1/completions`.
+        COMPLETIONS = 1,
+        /// `/v1/embeddings`.
+        EMBEDDINGS = 2,
+    }
+}
+
+/// One model of a provider's offer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OfferedModel {
+    /// The public model id.
+    pub model: ModelId,
+    /// What the provider takes for it.
+    pub price: Price,
+    /// Calls it says it can serve at once; zero means none.
+    pub concurrency_max: u32,
+    /// Prompt and completion tokens together that fit one call.
+    pub context_tokens_max: u32,
+    /// Completion tokens that one call may ask for.
+    pub output_tokens_max: u32,
+    /// What it can do beyond plain text.
+    pub can: Capabilities,
+    /// Where it serves the model.
+    pub endpoints: Endpoints,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cost_is_rounded_up_once_and_saturates() {
+        let price = Price { prompt: 1, completion: 2, call: 10, ..Price::default() };
+        assert_eq!(price.cost_nano(1, 1), 11, "3 millionths round up to one");
+        assert_eq!(price.cost_nano(1_000_000, 1_000_000), 13);
+        assert_eq!(price.cost_nano(0, 0), 10);
+        let absurd = Price { prompt: u64::MAX, completion: u64::MAX, call: 1, ..Price::default() };
+        assert_eq!(absurd.cost_nano(u32::MAX, u32::MAX), u64::MAX);
+    }
+
+    #[test]
+    fn the_dearest_price_bounds_each_field() {
+        let a = Price { prompt: 5, completion: 1, ..Price::default() };
+        let b = Price { prompt: 1, completion: 7, call: 2, ..Price::default() };
+        let both = a.dearest(b);
+        assert_eq!((both.prompt, both.completion, both.call), (5, 7, 2));
+    }
+
+    #[test]
+    fn sets_contain_what_was_put_in() {
+        let both = Capabilities::TOOLS.with(Capabilities::IMAGES);
+        assert!(both.contains(Capabilities::TOOLS) && both.contains(both));
+        assert!(!both.contains(Capabilities::LOGPROBS));
+        assert!(both.contains(Capabilities::NONE) && Capabilities::NONE.is_empty());
+    }
+}
