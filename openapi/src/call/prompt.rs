@@ -1,0 +1,261 @@
+//! What the model is given: messages, prompts or inputs.
+//!
+//! Decides whether there is a prompt of the right shape, how many items it has and whether it shows images. What a
+//! message says is judged by the engine.
+
+use std::borrow::Cow;
+
+use serde::de::{MapAccess, SeqAccess};
+use serde_json::value::RawValue;
+
+use super::fields::{Field, Fields};
+use super::{BadCall, DEPTH_MAX, Endpoint, Needs};
+use crate::walk::{Kind, Walk, Walker, nests_deeper_than, raw_member, walk};
+
+/// The levels above a message's members: the body, the list, the message.
+const LEVELS_ABOVE_MEMBER: usize = 3;
+
+/// Counts the prompt's items and checks their shape.
+pub(super) fn check(endpoint: Endpoint, fields: &Fields<'_>) -> Result<(u32, Needs), BadCall> {
+    match endpoint {
+        Endpoint::ChatCompletions => messages(fields),
+        Endpoint::Completions => {
+            let raw = fields.place(Field::Prompt).ok_or_else(|| BadCall::missing("prompt"))?;
+            items("prompt", raw).map(|items| (items, Needs::NONE))
+        }
+        Endpoint::Embeddings => {
+            let raw = fields.place(Field::Input).ok_or_else(|| BadCall::missing("input"))?;
+            items("input", raw).map(|items| (items, Needs::NONE))
+        }
+    }
+}
+
+fn messages(fields: &Fields<'_>) -> Result<(u32, Needs), BadCall> {
+    let (messages, kind) = fields.messages().ok_or_else(|| BadCall::missing("messages"))?;
+    if *kind != Kind::Array {
+        return Err(BadCall::wrong_type("messages", "an array of objects", *kind));
+    }
+    if let Some((index, fault)) = messages.fault {
+        let element = format!("messages[{index}]");
+        let role = format!("{element}.role");
+        return Err(match fault {
+            Fault::NotObject(kind) => BadCall::wrong_type(&element, "an object", kind),
+            Fault::NoRole => BadCall::missing(&role),
+            Fault::RoleKind(kind) => BadCall::wrong_type(&role, "a string", kind),
+            Fault::EmptyRole => BadCall::empty(&role, "string"),
+        });
+    }
+    if messages.count == 0 {
+        return Err(BadCall::empty("messages", "array"));
+    }
+    Ok((
+        messages.count,
+        if messages.images { Needs::IMAGES } else { Needs::NONE },
+    ))
+}
+
+/// The elements of `messages`, walked.
+#[derive(Default)]
+pub(super) struct Messages {
+    count: u32,
+    /// Bytes of the members' values.
+    pub(super) bytes: usize,
+    /// Whether a member nests too deep.
+    pub(super) too_deep: bool,
+    images: bool,
+    /// The first wrong element.
+    fault: Option<(u32, Fault)>,
+}
+
+#[derive(Clone, Copy)]
+enum Fault {
+    NotObject(Kind),
+    NoRole,
+    RoleKind(Kind),
+    EmptyRole,
+}
+
+impl<'de> Walker<'de> for Messages {
+    fn element<A: SeqAccess<'de>>(&mut self, seq: &mut A) -> Result<bool, A::Error> {
+        let mut message = Message { of: self, role: None };
+        let Some(kind) = seq.next_element_seed(Walk(&mut message))? else {
+            return Ok(false);
+        };
+        let fault = match (kind, message.role) {
+            (Kind::Object, Some(Ok(()))) => None,
+            (Kind::Object, Some(Err(fault))) => Some(fault),
+            (Kind::Object, None) => Some(Fault::NoRole),
+            (kind, _) => Some(Fault::NotObject(kind)),
+        };
+        if let (None, Some(fault)) = (self.fault, fault) {
+            self.fault = Some((self.count, fault));
+        }
+        self.count = self.count.saturating_add(1);
+        Ok(true)
+    }
+}
+
+struct Message<'a> {
+    of: &'a mut Messages,
+    role: Option<Result<(), Fault>>,
+}
+
+impl<'de> Walker<'de> for Message<'_> {
+    fn member<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, map: &mut A) -> Result<(), A::Error> {
+        let raw = raw_member(map)?;
+        self.of.bytes += raw.len();
+        self.of.too_deep |= nests_deeper_than(raw, DEPTH_MAX - LEVELS_ABOVE_MEMBER);
+        match &*key {
+            "role" => {
+                self.role = Some(match Kind::of(raw) {
+                    Kind::String if raw == "\"\"" => Err(Fault::EmptyRole),
+                    Kind::String => Ok(()),
+                    kind => Err(Fault::RoleKind(kind)),
+                });
+            }
+            "content" if Kind::of(raw) == Kind::Array => self.of.images |= shows_images(raw),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Whether a message's content parts hold an image.
+fn shows_images(raw: &str) -> bool {
+    struct Parts(bool);
+    struct Part<'a>(&'a mut bool);
+
+    impl<'de> Walker<'de> for Parts {
+        fn element<A: SeqAccess<'de>>(&mut self, seq: &mut A) -> Result<bool, A::Error> {
+            Ok(seq.next_element_seed(Walk(&mut Part(&mut self.0)))?.is_some())
+        }
+    }
+
+    impl<'de> Walker<'de> for Part<'_> {
+        fn member<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, map: &mut A) -> Result<(), A::Error> {
+            let raw = raw_member(map)?;
+            let is_image_type = key == "type" && matches!(raw, r#""image_url""# | r#""input_image""# | r#""image""#);
+            *self.0 |= is_image_type || key == "image_url";
+            Ok(())
+        }
+    }
+
+    let mut parts = Parts(false);
+    // The text has been walked once and is valid. Where a second look stumbles (a number beyond all bounds where a part
+    // should be), the engine judges it.
+    let _ = walk(raw, &mut parts);
+    parts.0
+}
+
+/// Counts the items of `prompt` or `input`: a string or a list of tokens is one, a list of either is several.
+fn items(param: &str, raw: &str) -> Result<u32, BadCall> {
+    const EXPECTED: &str = "a string, an array of strings, an array of integers, or an array of arrays of integers";
+    match Kind::of(raw) {
+        Kind::String if raw == "\"\"" => return Err(BadCall::empty(param, "string")),
+        Kind::String => return Ok(1),
+        Kind::Array => {}
+        kind => return Err(BadCall::wrong_type(param, EXPECTED, kind)),
+    }
+    let elements = elements(param, raw)?;
+    if let Some((index, fault)) = elements.fault {
+        let element = format!("{param}[{index}]");
+        return Err(match (fault, elements.kind) {
+            (ItemFault::Empty(what), _) => BadCall::empty(&element, what),
+            (ItemFault::Kind(kind), None) => BadCall::wrong_type(&element, "a string, an integer or an array", kind),
+            (ItemFault::Kind(kind), Some(first)) => BadCall::wrong_type(
+                &element,
+                &format!("{} like the first element", first.with_article()),
+                kind,
+            ),
+            (ItemFault::Inner(kind), _) => BadCall::wrong_type(&element, "an array of integers", kind),
+        });
+    }
+    match elements.kind {
+        None => Err(BadCall::empty(param, "array")),
+        Some(Kind::Integer) => Ok(1),
+        Some(_) => Ok(elements.count),
+    }
+}
+
+fn elements(param: &str, raw: &str) -> Result<Items, BadCall> {
+    let mut items = Items::default();
+    // The text has been walked once and is valid, and raw elements are not judged.
+    walk(raw, &mut items).map_err(|error| BadCall::invalid(param, &error.to_string()))?;
+    Ok(items)
+}
+
+/// The elements of a list of prompts or inputs.
+#[derive(Default)]
+struct Items {
+    count: u32,
+    /// The first element's kind, which the others must share.
+    kind: Option<Kind>,
+    fault: Option<(u32, ItemFault)>,
+}
+
+#[derive(Clone, Copy)]
+enum ItemFault {
+    Kind(Kind),
+    Inner(Kind),
+    Empty(&'static str),
+}
+
+impl Items {
+    fn fault_of(&self, raw: &str) -> Option<ItemFault> {
+        let kind = Kind::of(raw);
+        match kind {
+            _ if self.kind.is_some_and(|first| first != kind) => Some(ItemFault::Kind(kind)),
+            Kind::Integer => None,
+            Kind::String => (raw == "\"\"").then_some(ItemFault::Empty("string")),
+            Kind::Array => tokens_fault(raw),
+            _ => Some(ItemFault::Kind(kind)),
+        }
+    }
+}
+
+impl<'de> Walker<'de> for Items {
+    fn element<A: SeqAccess<'de>>(&mut self, seq: &mut A) -> Result<bool, A::Error> {
+        let Some(raw) = seq.next_element::<&'de RawValue>()?.map(RawValue::get) else {
+            return Ok(false);
+        };
+        if self.fault.is_none() {
+            self.fault = self.fault_of(raw).map(|fault| (self.count, fault));
+            if self.fault.is_none() {
+                self.kind = Some(Kind::of(raw));
+            }
+        }
+        self.count = self.count.saturating_add(1);
+        Ok(true)
+    }
+}
+
+/// What is wrong with a list of tokens.
+fn tokens_fault(raw: &str) -> Option<ItemFault> {
+    struct Tokens {
+        any: bool,
+        other: Option<Kind>,
+    }
+
+    impl<'de> Walker<'de> for Tokens {
+        fn element<A: SeqAccess<'de>>(&mut self, seq: &mut A) -> Result<bool, A::Error> {
+            let Some(raw) = seq.next_element::<&'de RawValue>()?.map(RawValue::get) else {
+                return Ok(false);
+            };
+            self.any = true;
+            let kind = Kind::of(raw);
+            if kind != Kind::Integer {
+                self.other = self.other.or(Some(kind));
+            }
+            Ok(true)
+        }
+    }
+
+    let mut tokens = Tokens {
+        any: false,
+        other: None,
+    };
+    if walk(raw, &mut tokens).is_err() || !tokens.any {
+        return Some(ItemFault::Empty("array"));
+    }
+    tokens.other.map(ItemFault::Inner)
+}

@@ -1,0 +1,140 @@
+//! The routes, one function without a body each. The gateway's router table has the same.
+#![expect(dead_code, reason = "these functions carry attributes and are never called")]
+
+use super::answers::{ChatAnswer, ChatChunk, CompletionAnswer, EmbeddingAnswer, Receipt};
+use super::failures::{CallFailures, ListFailures, LookupFailures};
+use super::schemas::{ChatRequest, CompletionRequest, EmbeddingRequest};
+use crate::account::{Credits, Data, Generation, KeyInfo};
+use crate::models::{ModelList, ModelObject};
+
+/// Continue a chat.
+///
+/// The body reaches the engine byte for byte, except for the few fields the gateway must change. The answer's header
+/// `X-Generation-Id` names the call for `/v1/generation` and `/v1/receipts/{id}`.
+#[utoipa::path(
+    post, path = "/v1/chat/completions", operation_id = "createChatCompletion", tag = "calls",
+    request_body(content = ChatRequest, description = "The chat and how to continue it."),
+    responses(
+        (
+            status = 200, description = "The answer, or with `stream` its chunks as server-sent events.",
+            content((ChatAnswer = "application/json"), (ChatChunk = "text/event-stream")),
+            headers(("X-Generation-Id" = String, description = "The call's id.")),
+        ),
+        CallFailures,
+    ),
+    security(("api_key" = [])),
+)]
+fn chat_completions() {}
+
+/// Continue a text.
+#[utoipa::path(
+    post, path = "/v1/completions", operation_id = "createCompletion", tag = "calls",
+    request_body(content = CompletionRequest, description = "The text and how to continue it."),
+    responses(
+        (
+            status = 200, description = "The answer, or with `stream` its chunks as server-sent events.",
+            content((CompletionAnswer = "application/json"), (CompletionAnswer = "text/event-stream")),
+            headers(("X-Generation-Id" = String, description = "The call's id.")),
+        ),
+        CallFailures,
+    ),
+    security(("api_key" = [])),
+)]
+fn completions() {}
+
+/// Turn texts into vectors.
+#[utoipa::path(
+    post, path = "/v1/embeddings", operation_id = "createEmbedding", tag = "calls",
+    request_body(content = EmbeddingRequest, description = "The texts."),
+    responses(
+        (
+            status = 200, description = "The vectors.", body = EmbeddingAnswer,
+            headers(("X-Generation-Id" = String, description = "The call's id.")),
+        ),
+        CallFailures,
+    ),
+    security(("api_key" = [])),
+)]
+fn embeddings() {}
+
+/// List the models that can be called now.
+#[utoipa::path(
+    get, path = "/v1/models", operation_id = "listModels", tag = "models",
+    responses((status = 200, description = "The models.", body = ModelList), ListFailures),
+    security(("api_key" = [])),
+)]
+fn models() {}
+
+/// Show one model.
+#[utoipa::path(
+    get, path = "/v1/models/{id}", operation_id = "retrieveModel", tag = "models",
+    params(("id" = String, Path, description = "The model's name; slashes in it may be written as they are.")),
+    responses((status = 200, description = "The model.", body = ModelObject), LookupFailures),
+    security(("api_key" = [])),
+)]
+fn model() {}
+
+/// Show the API key the request is made with.
+#[utoipa::path(
+    get, path = "/v1/key", operation_id = "getKey", tag = "account",
+    responses((status = 200, description = "The key.", body = Data<KeyInfo>), ListFailures),
+    security(("api_key" = [])),
+)]
+fn key() {}
+
+/// Show the account's balance.
+#[utoipa::path(
+    get, path = "/v1/credits", operation_id = "getCredits", tag = "account",
+    responses((status = 200, description = "The balance.", body = Data<Credits>), ListFailures),
+    security(("api_key" = [])),
+)]
+fn credits() {}
+
+/// Show a finished call.
+#[utoipa::path(
+    get, path = "/v1/generation", operation_id = "getGeneration", tag = "account",
+    params(("id" = String, Query, description = "The call's id, from `X-Generation-Id`.")),
+    responses((status = 200, description = "The call.", body = Data<Generation>), LookupFailures),
+    security(("api_key" = [])),
+)]
+fn generation() {}
+
+/// Get the signed receipt of a finished call.
+#[utoipa::path(
+    get, path = "/v1/receipts/{id}", operation_id = "getReceipt", tag = "account",
+    params(("id" = String, Path, description = "The call's id, from `X-Generation-Id`.")),
+    responses((status = 200, description = "The receipt.", body = Receipt), LookupFailures),
+    security(("api_key" = [])),
+)]
+fn receipt() {}
+
+/// Whether the process is alive.
+#[utoipa::path(
+    get, path = "/healthz", operation_id = "getHealth", tag = "operation",
+    responses((status = 200, description = "It is.", body = String, content_type = "text/plain")),
+)]
+fn healthz() {}
+
+/// Whether calls can be served: the ledger answers, a provider is connected, the gateway is not stopping.
+#[utoipa::path(
+    get, path = "/readyz", operation_id = "getReadiness", tag = "operation",
+    responses(
+        (status = 200, description = "They can.", body = String, content_type = "text/plain"),
+        (status = 503, description = "They cannot; the text says why.", body = String, content_type = "text/plain"),
+    ),
+)]
+fn readyz() {}
+
+/// Figures for Prometheus.
+#[utoipa::path(
+    get, path = "/metrics", operation_id = "getMetrics", tag = "operation",
+    responses((status = 200, description = "The figures, in Prometheus' text format.", body = String, content_type = "text/plain")),
+)]
+fn metrics() {}
+
+/// This document.
+#[utoipa::path(
+    get, path = "/openapi.json", operation_id = "getOpenApi", tag = "operation",
+    responses((status = 200, description = "The document.", body = Object, content_type = "application/json")),
+)]
+fn openapi_json() {}
