@@ -1,0 +1,89 @@
+# Filature: what one can do here. `make` alone lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+ACCEPTANCE := gateway/tests/acceptance
+PYTHON := target/python/bin/python
+UV := target/uv/bin/uv
+UV_VERSION := 0.13.9
+PORT ?= 8080
+
+.PHONY: help demo demo-llm build test test-rust test-acceptance lint fmt bench faults docs requirements clean
+
+help: ## List these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Run a gateway with four simulated providers until Ctrl-C (PORT=8080)
+	@PORT=$(PORT) gateway/demo/demo.sh simulated
+
+demo-llm: $(PYTHON) ## The same with a real model on this machine's processor
+	@PORT=$(PORT) gateway/demo/demo.sh smollm2
+
+build: ## Build everything, unoptimised
+	cargo build --workspace --all-targets
+
+test: test-rust test-acceptance ## Install what tests need and run them all
+
+test-rust: target/.packages ## Rust tests: units, HTTP, ledgers, documentation examples
+	cargo nextest run --workspace
+	cargo test --workspace --doc
+
+test-acceptance: target/.packages $(PYTHON) $(ACCEPTANCE)/node/node_modules/.package-lock.json ## Official Python and Node clients against four stacks
+	cargo build --workspace --bins
+	$(PYTHON) $(ACCEPTANCE)/run.py
+
+lint: $(PYTHON) ## Formatting, clippy, dependencies, documentation, Python
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo deny --version >/dev/null 2>&1 || cargo install cargo-deny --version 0.20.2 --locked --debug
+	cargo deny check bans licenses sources
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items
+	$(PYTHON) -m ruff check --no-cache --config $(ACCEPTANCE)/ruff.toml gateway
+	$(PYTHON) -m ruff format --no-cache --config $(ACCEPTANCE)/ruff.toml --check gateway
+
+fmt: $(PYTHON) ## Format everything
+	cargo fmt --all
+	$(PYTHON) -m ruff check --no-cache --config $(ACCEPTANCE)/ruff.toml --fix gateway
+	$(PYTHON) -m ruff format --no-cache --config $(ACCEPTANCE)/ruff.toml gateway
+
+bench: ## Measure what the gateway adds to a call, next to nginx
+	loadtest/bench.sh
+
+faults: target/.packages ## Kill agent, engine and gateway under load; the money must add up
+	cargo nextest run --workspace --profile faults
+
+docs: ## Build the API documentation of the crates
+	cargo doc --workspace --no-deps
+	@echo "target/doc/filature_gateway/index.html"
+
+requirements: $(UV) ## Pin the Python packages anew, after a change of a requirements.in
+	for folder in gateway/demo $(ACCEPTANCE); do \
+		options="--quiet --generate-hashes --python-version 3.11 --no-emit-index-url"; \
+		if [ $$folder = gateway/demo ]; then options+=" --no-deps"; fi; \
+		$(UV) pip compile $$options --custom-compile-command "make requirements" $$folder/requirements.in -o $$folder/requirements.txt; \
+	done
+
+clean: ## Remove everything that was built or installed here
+	rm -rf target $(ACCEPTANCE)/node/node_modules
+
+# Debian packages, only where a program is missing.
+target/.packages:
+	@mkdir -p target
+	command -v redis-server >/dev/null || { apt-get update -q && apt-get install -qy --no-install-recommends redis-server; }
+	@touch $@
+
+$(UV):
+	python3 -m venv target/uv || { apt-get update -q && apt-get install -qy --no-install-recommends python3-venv && python3 -m venv target/uv; }
+	target/uv/bin/python -m pip install --quiet uv==$(UV_VERSION)
+
+$(PYTHON): $(UV) gateway/demo/requirements.txt $(ACCEPTANCE)/requirements.txt
+	$(UV) venv --quiet --allow-existing --python python3 target/python
+	$(UV) pip sync --quiet --require-hashes --python $(PYTHON) gateway/demo/requirements.txt $(ACCEPTANCE)/requirements.txt
+	@touch $@
+
+$(ACCEPTANCE)/node/node_modules/.package-lock.json: $(ACCEPTANCE)/node/package-lock.json
+	cd $(ACCEPTANCE)/node && npm ci --no-fund --no-audit
+	@touch $@

@@ -1,0 +1,121 @@
+//! The command line: `filature serve`, and what an operator does beside it.
+//!
+//! Exit codes: 0 done, 1 it could not be done, 2 the command line or the configuration is wrong.
+
+mod accounts;
+mod config;
+mod expiry;
+mod flags;
+mod keys;
+mod output;
+mod reach;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, Problems, Sources};
+use flags::Overrides;
+
+const EXAMPLES: &str = "\
+Examples:
+  filature accounts create acme                     make an account; prints its id
+  filature accounts credit acct_… 5 --id invoice-7  add 5 TON, once per id
+  filature keys create --account acct_… --expires 30d
+                                                    make an API key; shown once
+  filature serve --listen 0.0.0.0:8080              serve with the embedded ledger in ./data
+  filature serve --config filature.toml --redis redis://127.0.0.1
+  filature config check --config filature.toml      what holds, from where, and what is wrong";
+
+const SERVE_EXAMPLES: &str = "\
+Every setting is a flag, an environment variable and a key of the file: `filature config reference` lists them.
+
+Examples:
+  filature serve
+  filature serve --listen 0.0.0.0:8080 --data /var/lib/filature
+  filature serve --config filature.toml --redis redis://127.0.0.1:6379
+  FILATURE_TELEMETRY_LOG=debug filature serve --ledger-fee-bps 300";
+
+/// An OpenAI-compatible gateway in front of independent GPU providers.
+#[derive(Parser)]
+#[command(name = "filature", version, propagate_version = true, after_help = EXAMPLES, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve calls until SIGTERM.
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(Serve),
+    /// Make, credit and show accounts.
+    #[command(subcommand)]
+    Accounts(accounts::Accounts),
+    /// Make, list and revoke API keys.
+    #[command(subcommand)]
+    Keys(keys::Keys),
+    /// Check or explain the configuration.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+}
+
+#[derive(Args)]
+struct Serve {
+    #[command(flatten)]
+    overrides: Overrides,
+}
+
+/// Why a command failed.
+enum Failure {
+    /// The command line or the configuration is wrong.
+    Usage(String),
+    /// It could not be done.
+    Runtime(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Runtime(error)
+    }
+}
+
+impl From<Problems> for Failure {
+    fn from(problems: Problems) -> Self {
+        Self::Usage(problems.to_string())
+    }
+}
+
+/// Runs the command that `args` (the program's name first) name, and says how it went.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(help) => {
+            // Help goes to standard output and is no failure; if it cannot be printed, nobody is there to tell.
+            let _ = help.print();
+            return ExitCode::from(u8::try_from(help.exit_code()).unwrap_or(2));
+        }
+    };
+    let done = match cli.command {
+        Command::Serve(serve) => run(serve),
+        Command::Accounts(command) => accounts::run(command),
+        Command::Keys(command) => keys::run(command),
+        Command::Config(command) => config::run(command),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Usage(text)) => output::complain(&text, 2),
+        Err(Failure::Runtime(error)) => output::complain(&format!("{error:#}"), 1),
+    }
+}
+
+fn run(serve: Serve) -> Result<(), Failure> {
+    let config = load(serve.overrides)?;
+    crate::serve::run(config)?;
+    Ok(())
+}
+
+fn load(overrides: Overrides) -> Result<Config, Problems> {
+    Config::load(&Sources::gather(overrides.config.as_deref(), overrides.flags)?)
+}

@@ -1,0 +1,156 @@
+//! Rules that one value alone cannot show: formats of texts, and settings that contradict each other.
+
+use filature_provider_sdk::PublicKey;
+use tracing_subscriber::EnvFilter;
+
+use super::names;
+use super::problem::{Origin, Problem};
+use super::providers::is_http_url;
+use super::settings::Config;
+use super::value::Registration;
+
+/// Adds what is wrong; `origin` says where a setting was written.
+pub(super) fn rules(config: &Config, origin: &dyn Fn(&str, &str) -> Origin, problems: &mut Vec<Problem>) {
+    let mut rules = Rules { origin, problems };
+    rules.server(config);
+    rules.ledger(config);
+    rules.upstream(config);
+    rules.tunnels(config);
+    rules.telemetry(config);
+}
+
+struct Rules<'a> {
+    origin: &'a dyn Fn(&str, &str) -> Origin,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Rules<'_> {
+    fn server(&mut self, config: &Config) {
+        let authority = &config.server.public_authority;
+        let good = authority
+            .parse::<http::uri::Authority>()
+            .is_ok_and(|parsed| parsed.port_u16().is_some() && !authority.contains('@'));
+        if !authority.is_empty() && !good {
+            self.refuse(
+                "server",
+                "public_authority",
+                format!("got {authority:?}"),
+                "allowed: host:port, such as gateway.example.org:443, or empty",
+            );
+        }
+    }
+
+    fn ledger(&mut self, config: &Config) {
+        let ledger = &config.ledger;
+        if let Some(url) = &ledger.redis {
+            let host = url
+                .strip_prefix("redis://")
+                .or_else(|| url.strip_prefix("redis+unix://"))
+                .map(|rest| rest.rsplit('@').next().unwrap_or_default());
+            if host.is_none_or(|host| host.is_empty() || host.starts_with(['/', ':'])) {
+                let what = if url.starts_with("rediss://") {
+                    "TLS to Redis is not supported"
+                } else {
+                    "is no Redis URL"
+                };
+                self.refuse(
+                    "ledger",
+                    "redis",
+                    what.to_owned(),
+                    "allowed: redis://[user:password@]host[:port][/database]",
+                );
+            }
+        }
+        if ledger.hold_lease_ms < 4 * ledger.deadline_ms {
+            let what = format!(
+                "{} is too short: a hold would end before its renewal is known",
+                ledger.hold_lease_ms
+            );
+            self.refuse(
+                "ledger",
+                "hold_lease_ms",
+                what,
+                "allowed: at least four times ledger.deadline_ms",
+            );
+        }
+        if config.pricing.symbol.is_empty() || config.pricing.symbol.len() > 16 {
+            let what = format!("got {:?}", config.pricing.symbol);
+            self.refuse("pricing", "symbol", what, "allowed: 1 to 16 bytes");
+        }
+    }
+
+    fn upstream(&mut self, config: &Config) {
+        let upstream = &config.upstream;
+        for (name, value) in [
+            ("connect_timeout_ms", upstream.connect_timeout_ms),
+            ("first_token_timeout_ms", upstream.first_token_timeout_ms),
+            ("gap_timeout_ms", upstream.gap_timeout_ms),
+        ] {
+            if value > upstream.call_timeout_ms {
+                let what = format!("{value} is longer than the whole call may take");
+                self.refuse("upstream", name, what, "allowed: at most upstream.call_timeout_ms");
+            }
+        }
+    }
+
+    fn tunnels(&mut self, config: &Config) {
+        let tunnels = &config.tunnels;
+        if tunnels.open == Registration::AllowList && tunnels.allow.is_empty() && config.providers.is_empty() {
+            let what = "nobody could serve a call: tunnels.allow is empty and no provider is configured".to_owned();
+            self.refuse("tunnels", "open", what, "list keys in tunnels.allow, or set `open`");
+        }
+        for key in &tunnels.allow {
+            if key.parse::<PublicKey>().is_err() {
+                self.refuse(
+                    "tunnels",
+                    "allow",
+                    format!("{key:?} is no public key"),
+                    "allowed: 64 hexadecimal digits",
+                );
+            }
+        }
+    }
+
+    fn telemetry(&mut self, config: &Config) {
+        let telemetry = &config.telemetry;
+        if let Err(error) = EnvFilter::builder().parse(&telemetry.log) {
+            let what = format!("{:?} is no filter: {error}", telemetry.log);
+            self.refuse(
+                "telemetry",
+                "log",
+                what,
+                "allowed: a level, or target=level pairs separated by commas",
+            );
+        }
+        if let Some(url) = telemetry.otlp_endpoint.as_ref().filter(|url| !is_http_url(url)) {
+            self.refuse(
+                "telemetry",
+                "otlp_endpoint",
+                format!("{url:?} is no URL"),
+                "allowed: http:// and a host",
+            );
+        }
+        let headers = telemetry.otlp_headers.as_deref().unwrap_or_default();
+        if crate::telemetry::otlp_headers(headers).is_none() {
+            self.refuse(
+                "telemetry",
+                "otlp_headers",
+                "cannot be read".to_owned(),
+                "allowed: name=value, separated by commas",
+            );
+        }
+        if telemetry.service_name.is_empty() {
+            self.refuse("telemetry", "service_name", "is empty".to_owned(), "allowed: any name");
+        }
+    }
+
+    fn refuse(&mut self, section: &str, name: &str, what: String, allowed: &str) {
+        let origin = (self.origin)(section, name);
+        self.problems.push(Problem {
+            origin,
+            key: names::key(section, name),
+            what,
+            allowed: allowed.to_owned(),
+        });
+    }
+}

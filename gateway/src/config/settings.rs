@@ -1,0 +1,174 @@
+//! The table of every setting: section, key, type, default, bounds, meaning.
+//!
+//! The struct [`Config`], the flags, the variables and `docs/config.md` all come from here.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use super::declare::{Section, section};
+use super::providers::DirectProvider;
+use super::value::{LogFormat, Registration};
+
+/// The longest any duration may be set to: a day.
+const DAY_MS: u64 = 86_400_000;
+/// The largest body, answer or event that may be allowed: 1 GiB.
+const BYTES_MAX: usize = 1 << 30;
+
+/// Declares the sections and the [`Config`] that holds them.
+macro_rules! settings {
+    ( $( $(#[doc = $about:literal])+ pub struct $Section:ident as $key:ident { $($body:tt)+ } )+ ) => {
+        $( section! { $(#[doc = $about])+ pub struct $Section { $($body)+ } } )+
+
+        /// Everything an operator decides. `Debug` masks what is secret.
+        #[derive(Debug, Clone, PartialEq, Default)]
+        pub struct Config {
+            $( $(#[doc = $about])+ pub $key: $Section, )+
+            /// Providers the operator vouches for, reached at a URL instead of through a tunnel.
+            pub providers: Vec<DirectProvider>,
+        }
+
+        impl Config {
+            /// The sections' names and what they are about, in the order of declaration.
+            pub(crate) const SECTIONS: &'static [(&'static str, &'static [&'static str])] =
+                &[$((stringify!($key), &[$($about),+])),+];
+
+            /// A section by its name.
+            pub(crate) fn section(&self, name: &str) -> Option<&dyn Section> {
+                match name { $( stringify!($key) => Some(&self.$key), )+ _ => None }
+            }
+
+            /// A section by its name, to be filled.
+            pub(crate) fn section_mut(&mut self, name: &str) -> Option<&mut dyn Section> {
+                match name { $( stringify!($key) => Some(&mut self.$key), )+ _ => None }
+            }
+        }
+    };
+}
+
+settings! {
+    /// Where the gateway listens and how much it bears.
+    pub struct ServerSettings as server {
+        /// Address and port callers and provider agents connect to. Port 0 picks a free one.
+        listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
+        /// Worker threads that serve connections; 0 takes one per core.
+        workers: u16 = 0, 0..=1024;
+        /// `host:port` under which provider agents know this gateway; they sign it when they open a tunnel. Empty takes
+        /// the `Host` they dialled, which a proxy in between may have chosen.
+        public_authority: String = String::new();
+        /// Largest request body, in bytes.
+        body_bytes_max: u64 = 8 << 20, 1024..=1 << 30;
+        /// Largest request head (request line and headers), in bytes.
+        header_bytes_max: u32 = 32 << 10, 8192..=1 << 20;
+        /// Time a caller has to send the whole body, in milliseconds.
+        body_read_timeout_ms: u64 = 30_000, 1..=DAY_MS;
+        /// Time a connection may stay open without a whole request head, in milliseconds.
+        idle_timeout_ms: u64 = 75_000, 1..=DAY_MS;
+        /// Calls served at the same time; one more is answered 503 with `Retry-After`.
+        concurrent_calls_max: usize = 4096, 1..=1_000_000;
+        /// Connections open at the same time; one more waits in the listen queue.
+        connections_max: usize = 16_384, 1..=1_000_000;
+        /// Time running calls have to finish after SIGTERM, in milliseconds.
+        shutdown_grace_ms: u64 = 30_000, 0..=DAY_MS;
+    }
+
+    /// Where the money is kept and how it is handled.
+    pub struct LedgerSettings as ledger {
+        /// `redis://` URL of the ledger. None keeps the ledger in `data`, for one gateway on one machine.
+        #[secret(masked)]
+        redis: Option<String> = None;
+        /// Folder of the embedded ledger, the gateway's keys and the post journal.
+        data: PathBuf = PathBuf::from("data");
+        /// How long the embedded ledger gathers posts before it writes them to disk together while they are few, in
+        /// milliseconds.
+        commit_delay_ms: u64 = 2, 0..=1000;
+        /// The same while they are many, in milliseconds: a commit costs about as much as a hundred posts.
+        commit_delay_max_ms: u64 = 10, 0..=1000;
+        /// Time one command to Redis may take, in milliseconds. A call whose money cannot be reserved in it fails.
+        deadline_ms: u64 = 1000, 1..=60_000;
+        /// How long a hold lives without being renewed, in milliseconds. Running calls renew theirs.
+        hold_lease_ms: u64 = 120_000, 1000..=DAY_MS;
+        /// How often expired holds are given back, in milliseconds.
+        sweep_every_ms: u64 = 15_000, 100..=DAY_MS;
+        /// The operator's share of each call's cost, in basis points (100 = 1 %).
+        fee_bps: u32 = 500, 0..=10_000;
+    }
+
+    /// How prices are shown.
+    pub struct PricingSettings as pricing {
+        /// Symbol of the coin beside displayed amounts. Money itself is counted in nano, a billionth of it.
+        symbol: String = "TON".to_owned();
+    }
+
+    /// How API keys are looked up.
+    pub struct KeysSettings as keys {
+        /// How long a key's record is remembered, in milliseconds. The ledger checks revocation again when it reserves.
+        cache_ms: u64 = 2000, 0..=3_600_000;
+        /// Key records remembered at the same time.
+        cache_entries_max: usize = 100_000, 1..=10_000_000;
+    }
+
+    /// How patient the gateway is with providers.
+    pub struct UpstreamSettings as upstream {
+        /// Time to open a connection to a direct provider, in milliseconds.
+        connect_timeout_ms: u64 = 5000, 1..=DAY_MS;
+        /// Longest wait for the first token of an attempt, in milliseconds. The router usually sets a shorter one.
+        first_token_timeout_ms: u64 = 60_000, 1..=DAY_MS;
+        /// Longest silence between two parts of a stream, in milliseconds.
+        gap_timeout_ms: u64 = 30_000, 1..=DAY_MS;
+        /// Longest time a whole call may take, in milliseconds.
+        call_timeout_ms: u64 = 600_000, 1..=DAY_MS;
+        /// Largest answer that is not streamed, in bytes.
+        answer_bytes_max: usize = 16 << 20, 1024..=BYTES_MAX;
+        /// Largest single event of a stream, in bytes.
+        event_bytes_max: usize = 1 << 20, 1024..=BYTES_MAX;
+        /// Idle connections kept open to each direct provider.
+        idle_connections_max: usize = 256, 0..=100_000;
+    }
+
+    /// How a provider is chosen.
+    pub struct RoutingSettings as routing {
+        /// What a second of waiting is worth against price, in nano. 0 looks at the price alone.
+        exchange_nano_per_second: u64 = 50_000, 0..=1_000_000_000_000_000;
+        /// Providers tried for one call, the first included.
+        attempts_max: usize = 4, 1..=4;
+        /// Calls that may wait at the same time while every provider of their model is full; one more is answered 429.
+        queue_max: usize = 1024, 0..=1_000_000;
+        /// Longest such wait, in milliseconds; then the call is answered 429.
+        queue_wait_ms: u64 = 10_000, 0..=DAY_MS;
+    }
+
+    /// Who may connect as a provider, and how tunnels are watched.
+    pub struct TunnelsSettings as tunnels {
+        /// Who may open a tunnel: any provider with a valid offer, or only those in `allow`.
+        open: Registration = Registration::Open;
+        /// Public keys (64 hexadecimal digits) of the providers admitted when `open` is `allow-list`.
+        allow: Vec<String> = Vec::new();
+        /// Tunnels open at the same time.
+        tunnels_max: usize = 4096, 1..=1_000_000;
+        /// How often an agent is asked for its status, in milliseconds.
+        status_every_ms: u64 = 2000, 10..=3_600_000;
+        /// Time an agent has to present its offer after the upgrade, in milliseconds.
+        hello_timeout_ms: u64 = 5000, 1..=DAY_MS;
+    }
+
+    /// What the gateway tells about itself. Prompts, completions and keys are never part of it.
+    pub struct TelemetrySettings as telemetry {
+        /// What is logged: a level (`error`, `warn`, `info`, `debug`, `trace`), or a filter by module such as
+        /// `info,filature_gateway::fleet=debug`.
+        log: String = "info".to_owned();
+        /// How log lines look; `auto` is text on a terminal and JSON otherwise.
+        log_format: LogFormat = LogFormat::Auto;
+        /// Base URL of an OTLP collector (HTTP, protobuf), such as `http://localhost:4318`. None exports nothing and
+        /// makes calls pay for no traces; metrics can always be scraped at `/metrics`.
+        otlp_endpoint: Option<String> = None;
+        /// Headers sent to the collector: `name=value`, separated by commas.
+        #[secret(masked)]
+        otlp_headers: Option<String> = None;
+        /// How often metrics are sent to the collector, in milliseconds.
+        otlp_every_ms: u64 = 10_000, 100..=DAY_MS;
+        /// Name of this service in traces and metrics.
+        service_name: String = "filature".to_owned();
+        /// Share of the calls that are traced, where the caller's `traceparent` does not decide.
+        trace_sample_ratio: f64 = 1.0, 0.0..=1.0;
+    }
+}

@@ -1,0 +1,231 @@
+//! Step 3, may they: asks the router for a plan, quotes it, and reserves the quote in one ledger round trip.
+//!
+//! The quote is an upper bound of what the call can cost at the dearest price its plan may use. A caller who set no
+//! limit on the output gets what the balance affords, up to what the providers offer.
+
+use std::time::{Duration, Instant};
+
+use filature_billing::{Nano, Price, Reserve, ReserveError};
+use filature_openapi::call::Endpoint;
+use filature_router::{Ask, NoRoute, Plan, Unfit};
+
+use super::live::{Listed, LiveCalls};
+use super::{Answer, Call, auth, meter, settle};
+use crate::app::Worker;
+use crate::clock::now_ms;
+use crate::reject::Reject;
+
+/// A caller without a limit of its own is let in if it affords at least this many tokens of output.
+const OUTPUT_TOKENS_MIN: u32 = 16;
+/// Output that the router reckons with. The median of a public conversation trace is about 130 tokens, its mean 211.
+const OUTPUT_TOKENS_EXPECTED: u32 = 200;
+
+/// A call that may go ahead.
+pub struct Admitted {
+    /// Where to try.
+    pub plan: Plan,
+    /// What is held for it.
+    pub held: Nano,
+    /// The most output tokens a choice may have, so that the cost stays below what is held.
+    pub output_tokens_max: u32,
+    /// That limit, where the engine must be told because the caller set none and affords less than is offered.
+    pub told_output_tokens_max: Option<u32>,
+    /// Keeps the hold renewed until the call is settled.
+    pub listed: Listed,
+}
+
+/// Plans and reserves. `None` when the caller left while it waited for a place at a provider.
+///
+/// # Errors
+/// Whatever the caller must be told; nothing is held then.
+pub async fn admit(worker: &Worker, call: &Call, answer: &mut Answer) -> Result<Option<Admitted>, Reject> {
+    let Some(plan) = plan(worker, call, answer).await? else {
+        return Ok(None);
+    };
+    let quote = Quote::of(&plan, call);
+    let most = quote.price(quote.output_tokens_max)?;
+    let least = match call.view.output_tokens_max {
+        Some(_) => most,
+        None => quote.price(OUTPUT_TOKENS_MIN.min(quote.output_tokens_max))?,
+    };
+    let app = &worker.app;
+    let expires_ms = now_ms() + app.config.ledger.hold_lease_ms;
+    let reserve = Reserve {
+        call: call.id,
+        account: call.key.account.clone(),
+        key: call.key.id.clone(),
+        quote: most,
+        quote_min: least,
+        now_ms: now_ms(),
+        expires_ms,
+    };
+    let began = Instant::now();
+    let reserved = app.ledger.reserve(&reserve).await;
+    app.metrics.ledger_step(
+        "reserve",
+        began.elapsed(),
+        matches!(reserved, Err(ReserveError::Unavailable(_))),
+    );
+    let held = reserved.map_err(|error| refused(error, least))?.held;
+    let told = (held < most).then(|| quote.affordable(held));
+    Ok(Some(Admitted {
+        plan,
+        held,
+        output_tokens_max: told.unwrap_or(quote.output_tokens_max),
+        told_output_tokens_max: told,
+        listed: LiveCalls::list(app, &call.id, &call.key.account, expires_ms),
+    }))
+}
+
+/// A plan, waiting a bounded time in a bounded queue while every provider is full.
+async fn plan(worker: &Worker, call: &Call, answer: &mut Answer) -> Result<Option<Plan>, Reject> {
+    let app = &worker.app;
+    let wait_max = Duration::from_millis(app.config.routing.queue_wait_ms);
+    let mut place = None;
+    loop {
+        // Asked for before routing, so that a place freed in between is not missed.
+        let freed = app.fleet.freed();
+        let full = match app.fleet.route(&ask(worker, call), app.clock.now()) {
+            Ok(plan) => return Ok(Some(plan)),
+            Err(NoRoute::Full { retry_after }) => Reject::ProvidersFull { retry_after },
+            // A gateway that has just started knows no model until its providers have dialled in again.
+            Err(NoRoute::UnknownModel) if app.fleet.is_empty() => {
+                return Err(Reject::NoProvider(
+                    "No provider is connected. Try again shortly.".to_owned(),
+                ));
+            }
+            Err(NoRoute::UnknownModel) => return Err(Reject::UnknownModel(call.view.model.to_string())),
+            Err(NoRoute::NoneEligible { reason }) => return Err(unfit(reason)),
+        };
+        if place.is_none() {
+            place = app.fleet.queue();
+        }
+        let left = wait_max.saturating_sub(call.started.elapsed());
+        if place.is_none() || left.is_zero() {
+            return Err(full);
+        }
+        tokio::select! {
+            () = freed => {}
+            () = tokio::time::sleep(left) => return Err(full),
+            () = answer.closed() => return Ok(None),
+        }
+    }
+}
+
+fn ask<'a>(worker: &Worker, call: &'a Call) -> Ask<'a> {
+    let view = &call.view;
+    let output_min = match view.endpoint {
+        Endpoint::Embeddings => 0,
+        _ => view.output_tokens_max.unwrap_or(1),
+    };
+    Ask {
+        model: &view.model,
+        endpoint: crate::fleet::router_endpoint(view.endpoint),
+        needs: crate::fleet::router_needs(view.needs),
+        prompt_tokens: meter::prompt_estimate(view),
+        completion_tokens_min: output_min,
+        completion_tokens_max: view.output_tokens_max.unwrap_or(u32::MAX),
+        completion_tokens_expected: OUTPUT_TOKENS_EXPECTED,
+        exchange: worker.app.config.routing.exchange_nano_per_second as f64,
+    }
+}
+
+/// What bounds a call's cost.
+struct Quote {
+    price: Price,
+    prompt_tokens: u64,
+    output_tokens_max: u32,
+    choices: u64,
+}
+
+impl Quote {
+    fn of(plan: &Plan, call: &Call) -> Self {
+        let offered = plan
+            .attempts
+            .iter()
+            .map(|attempt| attempt.output_tokens_max)
+            .max()
+            .unwrap_or(0);
+        let output_tokens_max = match (call.view.endpoint, call.view.output_tokens_max) {
+            (Endpoint::Embeddings, _) => 0,
+            (_, Some(asked)) => asked.min(offered),
+            (_, None) => offered,
+        };
+        Self {
+            price: settle::price(&plan.dearest_price()),
+            prompt_tokens: meter::prompt_bound(&call.view),
+            output_tokens_max,
+            choices: u64::from(call.view.n) * meter::prompts(&call.view),
+        }
+    }
+
+    /// The cost with `output_tokens` for every choice.
+    fn price(&self, output_tokens: u32) -> Result<Nano, Reject> {
+        let completion = u64::from(output_tokens) * self.choices;
+        self.price
+            .cost_at_most(self.prompt_tokens, completion)
+            .map_err(|_overflow| Reject::BadRequest {
+                message: "This call could cost more than the ledger can count. Lower max_tokens or n.".to_owned(),
+                param: Some("max_tokens".to_owned()),
+                code: None,
+            })
+    }
+
+    /// The most output tokens a choice may have at a cost of at most `held`.
+    fn affordable(&self, held: Nano) -> u32 {
+        let (mut fits, mut exceeds) = (0, self.output_tokens_max);
+        while fits + 1 < exceeds {
+            let middle = fits + (exceeds - fits) / 2;
+            if self.price(middle).is_ok_and(|cost| cost <= held) {
+                fits = middle;
+            } else {
+                exceeds = middle;
+            }
+        }
+        fits
+    }
+}
+
+/// No provider's offer fits the call: the caller's to mend where its sizes are at fault.
+fn unfit(reason: Unfit) -> Reject {
+    let (message, param) = (
+        format!("No provider of this model fits the call: {reason}."),
+        "max_tokens",
+    );
+    match reason {
+        Unfit::Output => Reject::BadRequest {
+            message,
+            param: Some(param.to_owned()),
+            code: Some("max_tokens_exceeded"),
+        },
+        Unfit::Context => Reject::BadRequest {
+            message,
+            param: Some("messages".to_owned()),
+            code: Some("context_length_exceeded"),
+        },
+        Unfit::Endpoint | Unfit::Capability => Reject::NoFittingProvider(message),
+        Unfit::Draining => Reject::NoProvider(message),
+    }
+}
+
+fn refused(error: ReserveError, needed: Nano) -> Reject {
+    match error {
+        ReserveError::Insufficient { available } => Reject::InsufficientCredit {
+            needed_nano: needed.get(),
+            available_nano: available,
+        },
+        ReserveError::KeyRevoked => Reject::Unauthorized(auth::REVOKED),
+        ReserveError::KeyExpired => Reject::Unauthorized(auth::EXPIRED),
+        ReserveError::UnknownAccount | ReserveError::UnknownKey => {
+            Reject::Unauthorized("This API key belongs to no account.")
+        }
+        ReserveError::AlreadyReserved => {
+            tracing::error!("a call id was used twice");
+            Reject::Internal
+        }
+        ReserveError::Unavailable(error) => {
+            tracing::warn!(%error, "a quote could not be reserved");
+            Reject::LedgerUnavailable
+        }
+    }
+}

@@ -1,0 +1,187 @@
+use super::*;
+use filature_openapi::call::{Endpoint, parse_call};
+
+const ROLE: &str = r#"{"id":"c1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}"#;
+const HI: &str = r#"{"id":"c1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":null}]}"#;
+const STOP: &str = r#"{"id":"c1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
+const USAGE: &str = r#"{"id":"c1","object":"chat.completion.chunk","created":1,"model":"m","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":1,"total_tokens":4}}"#;
+
+fn view(include_usage: bool) -> CallView {
+    let body = format!(
+        r#"{{"model":"m","stream":true,"stream_options":{{"include_usage":{include_usage}}},"messages":[{{"role":"user","content":"x"}}]}}"#
+    );
+    parse_call(Endpoint::ChatCompletions, body.as_bytes()).expect("a good body")
+}
+
+fn stream(payloads: &[&str]) -> String {
+    payloads.iter().map(|payload| format!("data: {payload}\n\n")).collect()
+}
+
+/// Feeds `bytes` in pieces of `size` and gives what the caller gets, and how it ended.
+fn fed(frames: &mut Frames, bytes: &[u8], size: usize) -> (String, Result<(), Fault>) {
+    let (mut got, mut ended) = (Vec::new(), Ok(()));
+    for piece in bytes.chunks(size) {
+        let mut out = Out::new();
+        ended = frames.push(Bytes::copy_from_slice(piece), &mut out);
+        out.iter().for_each(|piece| got.extend_from_slice(piece));
+        if ended.is_err() {
+            break;
+        }
+    }
+    if ended.is_ok() {
+        let mut out = Out::new();
+        ended = frames.end(&mut out);
+        out.iter().for_each(|piece| got.extend_from_slice(piece));
+    }
+    (String::from_utf8(got).expect("text"), ended)
+}
+
+/// The same however the network cuts it.
+#[track_caller]
+fn check(include_usage: bool, renamed: bool, engine: &str, caller: &str, ending: Result<(), Fault>) {
+    for size in [1, 2, 7, 64, engine.len().max(1)] {
+        let mut frames = Frames::new(&view(include_usage), renamed, 4096);
+        let (got, ended) = fed(&mut frames, engine.as_bytes(), size);
+        assert_eq!(got, caller, "in pieces of {size}");
+        assert_eq!(ended, ending, "in pieces of {size}");
+    }
+}
+
+#[test]
+fn a_plain_stream_passes_byte_for_byte() {
+    let engine = format!(": a comment\n\n{}", stream(&[ROLE, HI, STOP, "[DONE]"]));
+    check(false, false, &engine, &engine, Ok(()));
+}
+
+#[test]
+fn events_of_one_network_chunk_go_out_as_one_piece() {
+    let mut frames = Frames::new(&view(false), false, 4096);
+    let mut out = Out::new();
+    let engine = Bytes::from(stream(&[ROLE, HI, HI, HI]));
+    frames.push(engine.clone(), &mut out).expect("a good stream");
+    assert_eq!(out.as_slice(), [engine.clone()]);
+    assert_eq!(out[0].as_ptr(), engine.as_ptr(), "not a copy");
+}
+
+#[test]
+fn usage_the_caller_did_not_ask_for_is_withheld() {
+    check(
+        false,
+        false,
+        &stream(&[HI, STOP, USAGE, "[DONE]"]),
+        &stream(&[HI, STOP, "[DONE]"]),
+        Ok(()),
+    );
+}
+
+#[test]
+fn usage_beside_a_choice_becomes_null_unless_asked_for() {
+    let with = |usage: &str| STOP.replace(r#""choices""#, &format!(r#""usage":{usage},"choices""#));
+    let engine = stream(&[HI, &with(r#"{"prompt_tokens":3,"completion_tokens":1}"#), "[DONE]"]);
+    check(false, false, &engine, &stream(&[HI, &with("null"), "[DONE]"]), Ok(()));
+    check(true, false, &engine, &engine, Ok(()));
+}
+
+#[test]
+fn usage_the_caller_asked_for_passes() {
+    let engine = stream(&[HI, STOP, USAGE, "[DONE]"]);
+    check(true, false, &engine, &engine, Ok(()));
+}
+
+#[test]
+fn usage_the_engine_does_not_send_is_made_from_the_count() {
+    let mut frames = Frames::new(&view(true), false, 4096);
+    let (got, ended) = fed(&mut frames, stream(&[HI, HI, STOP, "[DONE]"]).as_bytes(), 50);
+    assert_eq!(ended, Ok(()));
+    let events: Vec<&str> = got.split("\n\n").collect();
+    let usage: serde_json::Value = serde_json::from_str(events[3].trim_start_matches("data: ")).expect("JSON");
+    assert_eq!(usage["usage"]["completion_tokens"], 2);
+    assert_eq!(usage["choices"], serde_json::json!([]));
+    assert_eq!(events[4], "data: [DONE]");
+}
+
+#[test]
+fn the_engines_name_for_the_model_becomes_the_callers() {
+    let engine = stream(&[
+        &HI.replace(r#""model":"m""#, r#""model":"/models/q4.gguf""#),
+        STOP,
+        "[DONE]",
+    ]);
+    check(false, true, &engine, &stream(&[HI, STOP, "[DONE]"]), Ok(()));
+}
+
+#[test]
+fn a_missing_done_after_a_finish_is_added() {
+    check(
+        false,
+        false,
+        &stream(&[HI, STOP]),
+        &stream(&[HI, STOP, "[DONE]"]),
+        Ok(()),
+    );
+}
+
+#[test]
+fn a_stream_that_ends_without_a_finish_is_truncated() {
+    check(false, false, &stream(&[HI]), &stream(&[HI]), Err(Fault::Truncated));
+    check(false, false, "", "", Err(Fault::Truncated));
+}
+
+#[test]
+fn half_an_event_never_reaches_the_caller() {
+    let engine = format!("{}data: {}", stream(&[HI]), &STOP[..40]);
+    check(false, false, &engine, &stream(&[HI]), Err(Fault::Truncated));
+}
+
+#[test]
+fn an_error_in_the_stream_is_a_fault_and_is_not_passed_on() {
+    let engine = stream(&[HI, r#"{"error":{"message":"out of memory","code":500}}"#]);
+    check(
+        false,
+        false,
+        &engine,
+        &stream(&[HI]),
+        Err(Fault::Error("out of memory".to_owned())),
+    );
+}
+
+#[test]
+fn an_endless_event_is_a_fault() {
+    let engine = format!("{}data: {}", stream(&[HI]), "x".repeat(9000));
+    check(false, false, &engine, &stream(&[HI]), Err(Fault::TooLong(4096)));
+}
+
+#[test]
+fn garbage_is_a_fault() {
+    let mut frames = Frames::new(&view(false), false, 4096);
+    let (got, ended) = fed(&mut frames, stream(&[HI, "<html>"]).as_bytes(), 10_000);
+    assert_eq!(got, stream(&[HI]));
+    assert!(matches!(ended, Err(Fault::NotAChunk(_))), "{ended:?}");
+}
+
+#[test]
+fn what_follows_done_is_dropped() {
+    check(
+        false,
+        false,
+        &stream(&[HI, STOP, "[DONE]", HI]),
+        &stream(&[HI, STOP, "[DONE]"]),
+        Ok(()),
+    );
+}
+
+#[test]
+fn a_broken_stream_ends_in_an_error_chunk_and_done() {
+    let mut frames = Frames::new(&view(false), false, 4096);
+    let (_, ended) = fed(&mut frames, stream(&[HI]).as_bytes(), 1000);
+    assert_eq!(ended, Err(Fault::Truncated));
+    let last = String::from_utf8(frames.broken("it broke").to_vec()).expect("text");
+    let events: Vec<&str> = last.split("\n\n").collect();
+    let chunk: serde_json::Value = serde_json::from_str(events[0].trim_start_matches("data: ")).expect("JSON");
+    assert_eq!(
+        (chunk["id"].as_str(), chunk["error"]["message"].as_str()),
+        (Some("c1"), Some("it broke"))
+    );
+    assert_eq!(chunk["choices"][0]["finish_reason"], "error");
+    assert_eq!(events[1], "data: [DONE]");
+}

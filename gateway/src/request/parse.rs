@@ -1,0 +1,76 @@
+//! Step 2, what: reads the body, bounded in size and time, and takes the typed view of it.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use filature_openapi::call::{self, CallView, Endpoint};
+use http::HeaderMap;
+use http::header::CONTENT_LENGTH;
+use http_body_util::BodyExt;
+
+use crate::app::App;
+use crate::reject::Reject;
+
+/// Reads a request's body into one piece. A body that came in one network read is not copied.
+///
+/// # Errors
+/// [`Reject::TooLarge`] beyond `server.body_bytes_max`, [`Reject::BodyTimeout`] beyond `server.body_read_timeout_ms`,
+/// [`Reject::BadRequest`] when the connection breaks.
+pub async fn read_body(app: &App, headers: &HeaderMap, body: Body) -> Result<Bytes, Reject> {
+    let server = &app.config.server;
+    let bytes_max = usize::try_from(server.body_bytes_max).unwrap_or(usize::MAX);
+    let announced = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|announced| announced > bytes_max) {
+        return Err(Reject::TooLarge { bytes_max });
+    }
+    let deadline = Duration::from_millis(server.body_read_timeout_ms);
+    match tokio::time::timeout(deadline, collect(body, announced, bytes_max)).await {
+        Ok(Ok(Some(body))) => Ok(body),
+        Ok(Ok(None)) => Err(Reject::TooLarge { bytes_max }),
+        Ok(Err(error)) => Err(Reject::BadRequest {
+            message: format!("The body could not be read: {error}."),
+            param: None,
+            code: None,
+        }),
+        Err(_elapsed) => Err(Reject::BodyTimeout),
+    }
+}
+
+/// The whole body, or `None` when it is longer than `bytes_max`.
+async fn collect(mut body: Body, announced: Option<usize>, bytes_max: usize) -> Result<Option<Bytes>, axum::Error> {
+    let mut first = Bytes::new();
+    let mut rest: Option<BytesMut> = None;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        let have = rest.as_ref().map_or(first.len(), BytesMut::len);
+        if have + data.len() > bytes_max {
+            return Ok(None);
+        }
+        match &mut rest {
+            Some(rest) => rest.extend_from_slice(&data),
+            None if first.is_empty() => first = data,
+            None => {
+                let mut joined = BytesMut::with_capacity(announced.unwrap_or(0).max(have + data.len()));
+                joined.extend_from_slice(&first);
+                joined.extend_from_slice(&data);
+                rest = Some(joined);
+            }
+        }
+    }
+    Ok(Some(rest.map_or(first, BytesMut::freeze)))
+}
+
+/// The typed view of a call.
+///
+/// # Errors
+/// [`Reject::BadRequest`] that names the field and what is allowed.
+pub fn view(endpoint: Endpoint, body: &[u8]) -> Result<CallView, Reject> {
+    call::parse_call(endpoint, body).map_err(|bad| Reject::BadRequest {
+        message: bad.message,
+        param: bad.param,
+        code: bad.code,
+    })
+}

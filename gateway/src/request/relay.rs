@@ -1,0 +1,234 @@
+//! Step 6, the stream: carries an answer from a provider to its caller, bounded in memory and in time.
+//!
+//! The caller reads from a short channel. A caller that leaves closes it, which ends the pump at once and with it the
+//! provider's work.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::{Bytes, BytesMut};
+use filature_billing::CallOutcome;
+use filature_router::Attempt;
+use http::HeaderValue;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
+use http_body::{Body as _, Frame};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::sync::mpsc::{self, error::TrySendError};
+
+use super::Call;
+use super::frames::{Fault, Frames, Out};
+use crate::app::Worker;
+use crate::fleet::provider::Provider;
+
+/// Pieces that may wait for a slow caller; the engine waits when they are full.
+const PIECES_MAX: usize = 16;
+/// Bytes that are gathered for one write.
+const GATHERED_BYTES_MAX: usize = 16 * 1024;
+/// How long the end of an answer's body may lag behind its `[DONE]` before its connection is given up.
+const TRAILING_MAX: Duration = Duration::from_secs(1);
+
+const GENERATION_ID: HeaderName = HeaderName::from_static("x-generation-id");
+const PROVIDER: HeaderName = HeaderName::from_static("filature-provider");
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// The caller's end of a stream, as the pump sees it.
+pub type Caller = mpsc::Sender<Bytes>;
+
+/// The response body of a stream.
+struct Pieces(mpsc::Receiver<Bytes>);
+
+impl http_body::Body for Pieces {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.0
+            .poll_recv(cx)
+            .map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
+    }
+}
+
+/// The response of a stream, and where its pieces go in.
+pub fn response(call: &Call, provider: &Provider) -> (Response, Caller) {
+    let (caller, pieces) = mpsc::channel(PIECES_MAX);
+    let mut response = Response::new(Body::new(Pieces(pieces)));
+    head(&mut response, call, provider, "text/event-stream; charset=utf-8");
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // Asks nginx in front of a gateway not to gather events.
+    headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    (response, caller)
+}
+
+/// The headers of every answer to a call.
+pub fn head(response: &mut Response, call: &Call, provider: &Provider, content_type: &'static str) {
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(GENERATION_ID, call.id_header.clone());
+    if let Ok(id) = HeaderValue::from_str(provider.id.as_str()) {
+        headers.insert(PROVIDER, id);
+    }
+}
+
+/// Why the pump stopped.
+enum Stopped {
+    Complete,
+    CallerLeft,
+    Broke(String),
+}
+
+/// Carries a stream to its end and returns how it ended. `held` is what came up to the first token.
+pub async fn pump(
+    worker: &Worker,
+    call: &Call,
+    attempt: &Attempt,
+    mut body: Incoming,
+    mut frames: Box<Frames>,
+    held: Out,
+    caller: Caller,
+) -> (CallOutcome, Box<Frames>) {
+    let limits = &worker.app.config.upstream;
+    let patience = Duration::from_millis(limits.gap_timeout_ms);
+    let gap_max = attempt.gap_deadline.min(patience);
+    let total_max = Duration::from_millis(limits.call_timeout_ms).saturating_sub(call.started.elapsed());
+    let carried = async {
+        if !give(&caller, held, patience).await {
+            return Stopped::CallerLeft;
+        }
+        carry(&mut body, &mut frames, &caller, gap_max, patience).await
+    };
+    let stopped = tokio::select! {
+        stopped = carried => stopped,
+        () = caller.closed() => Stopped::CallerLeft,
+        () = worker.app.stop.cutting.cancelled() => Stopped::Broke("the gateway is stopping".to_owned()),
+        () = tokio::time::sleep(total_max) => Stopped::Broke("the answer took longer than a call may".to_owned()),
+    };
+    let outcome = match stopped {
+        Stopped::Complete => {
+            drop(caller);
+            trail(body).await;
+            CallOutcome::Completed
+        }
+        Stopped::CallerLeft => CallOutcome::Cancelled,
+        Stopped::Broke(why) => {
+            drop(body);
+            tracing::info!(call = %call.id, provider = %attempt.provider, why, "a stream broke");
+            let last = frames.broken("The provider broke off in the middle of its answer.");
+            give(&caller, Out::from_iter([last]), patience).await;
+            CallOutcome::Broken
+        }
+    };
+    (outcome, frames)
+}
+
+/// Reads, checks and hands on until the stream is complete or cannot go on.
+async fn carry(
+    body: &mut Incoming,
+    frames: &mut Frames,
+    caller: &Caller,
+    gap_max: Duration,
+    patience: Duration,
+) -> Stopped {
+    let mut out = Out::new();
+    let mut heard = Instant::now();
+    let mut gap = std::pin::pin!(tokio::time::sleep(gap_max));
+    while !frames.done {
+        let read = tokio::select! {
+            biased;
+            frame = body.frame() => frame,
+            () = gap.as_mut() => {
+                // The timer is set once and moved only when it fires: a chunk costs no timer.
+                let silent = heard.elapsed();
+                if silent >= gap_max {
+                    return Stopped::Broke(format!("nothing came for {silent:?}"));
+                }
+                gap.as_mut().reset((heard + gap_max).into());
+                continue;
+            }
+        };
+        heard = Instant::now();
+        let mut taken = take(read, frames, &mut out);
+        // What has arrived together goes out together: one write to the caller, not one for every event.
+        while taken.is_ok() && !frames.done && bytes(&out) < GATHERED_BYTES_MAX {
+            let Some(read) = at_once(body).await else { break };
+            taken = take(read, frames, &mut out);
+        }
+        if !give(caller, joined(std::mem::take(&mut out)), patience).await {
+            return Stopped::CallerLeft;
+        }
+        if let Err(fault) = taken {
+            return Stopped::Broke(fault.to_string());
+        }
+    }
+    Stopped::Complete
+}
+
+type Read = Option<Result<Frame<Bytes>, hyper::Error>>;
+
+/// Takes one read of the engine's body.
+fn take(read: Read, frames: &mut Frames, out: &mut Out) -> Result<(), Fault> {
+    match read {
+        Some(Ok(frame)) => match frame.into_data() {
+            Ok(data) => frames.push(data, out),
+            Err(_trailers) => Ok(()),
+        },
+        Some(Err(error)) => Err(Fault::Broken(super::upstream::chain(&error))),
+        None => frames.end(out),
+    }
+}
+
+/// The next read, if it has already arrived. The connection's task gets one turn to hand it over.
+async fn at_once(body: &mut Incoming) -> Option<Read> {
+    let mut turn_given = false;
+    poll_fn(|cx| match Pin::new(&mut *body).poll_frame(cx) {
+        Poll::Ready(read) => Poll::Ready(Some(read)),
+        Poll::Pending if turn_given => Poll::Ready(None),
+        Poll::Pending => {
+            turn_given = true;
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await
+}
+
+fn bytes(out: &Out) -> usize {
+    out.iter().map(Bytes::len).sum()
+}
+
+/// Several pieces as one.
+fn joined(out: Out) -> Out {
+    if out.len() < 2 {
+        return out;
+    }
+    let mut whole = BytesMut::with_capacity(bytes(&out));
+    out.iter().for_each(|piece| whole.extend_from_slice(piece));
+    Out::from_iter([whole.freeze()])
+}
+
+/// Hands pieces to the caller; `false` when it has left, or has read nothing for as long as `patience`.
+async fn give(caller: &Caller, pieces: Out, patience: Duration) -> bool {
+    for piece in pieces {
+        match caller.try_send(piece) {
+            Ok(()) => {}
+            Err(TrySendError::Full(piece)) => {
+                if !matches!(tokio::time::timeout(patience, caller.send(piece)).await, Ok(Ok(()))) {
+                    return false;
+                }
+            }
+            Err(TrySendError::Closed(_)) => return false,
+        }
+    }
+    true
+}
+
+/// Reads what follows `[DONE]`, so that the connection can serve again and the agent sees a call that ended well.
+async fn trail(mut body: Incoming) {
+    let rest = async { while let Some(Ok(_)) = body.frame().await {} };
+    let _ = tokio::time::timeout(TRAILING_MAX, rest).await;
+}

@@ -1,0 +1,207 @@
+//! Starts a gateway, runs it until it is told to stop, and stops it without losing a call.
+//!
+//! Stopping has three steps: nothing new (`/readyz` says so, connections finish what they have), then after
+//! `server.shutdown_grace_ms` calls still running are cut with an error chunk, then tunnels and background work end.
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use filature_billing::{Ledger, ReceiptKey};
+use filature_router::Policy;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::task::TaskTracker;
+
+use crate::app::{App, Connections, Room, Stop};
+use crate::clock::{Clock, now_ms};
+use crate::config::Config;
+use crate::fleet::{Fleet, direct};
+use crate::request::auth::KeyCache;
+use crate::request::live::LiveCalls;
+use crate::telemetry::Telemetry;
+use crate::workers::Workers;
+use crate::{admin, ledger};
+
+/// Connections the kernel may hold while the acceptor is busy.
+const BACKLOG: i32 = 1024;
+/// How long cut calls may take to settle, and tasks to end, before the process ends regardless.
+const SETTLE_MAX: Duration = Duration::from_secs(5);
+
+/// Runs a gateway until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When it cannot start: the address is taken, the ledger cannot be opened, telemetry cannot be set up.
+pub fn run(config: Config) -> anyhow::Result<()> {
+    let telemetry = Telemetry::start(&config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(live(config, &telemetry));
+    telemetry.shutdown();
+    result
+}
+
+async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
+    // The first thing, so that a taken port is told before anything is opened.
+    let listener = listen(config.server.listen)?;
+    let data = config.ledger.data.clone();
+    let ledger = ledger::open_when_free(&config.ledger).await?;
+    make_private_folder(&data)?;
+    let receipts = ReceiptKey::load_or_create(&data.join("receipts.key"), &mut rand::rng())?;
+    let app = Arc::new(app(config, telemetry, ledger, receipts));
+    for configured in &app.config.providers {
+        app.fleet.join(Arc::new(direct::provider(configured)?), app.clock.now());
+    }
+    let admin = match app.config.ledger.redis {
+        Some(_) => None, // whoever can reach Redis needs no socket
+        None => Some(admin::listen(&data, app.ledger.clone(), app.stop.ended.clone())?),
+    };
+    if let Some(admin) = admin {
+        app.tasks.spawn(admin);
+    }
+    app.tasks.spawn(keep_holds(app.clone()));
+    let mut workers = Workers::start(&app, workers(&app.config))?;
+    tracing::info!(listen = %listener.local_addr()?, workers = workers.count(), "the gateway serves");
+    tokio::select! {
+        result = accept(&app, listener, &mut workers) => result?,
+        signal = stop_signal() => tracing::info!(signal = signal?, "stopping"),
+    }
+    stop(&app).await;
+    tokio::task::spawn_blocking(|| workers.join()).await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn app(config: Config, telemetry: &Telemetry, ledger: Arc<dyn Ledger>, receipts: ReceiptKey) -> App {
+    let policy = Policy {
+        attempts_max: u32::try_from(config.routing.attempts_max).unwrap_or(u32::MAX),
+        ..Policy::default()
+    };
+    App {
+        started_ms: now_ms(),
+        clock: Clock::start(),
+        ledger,
+        receipts,
+        fleet: Fleet::new(policy, config.routing.queue_max),
+        keys: KeyCache::new(
+            config.keys.cache_entries_max,
+            Duration::from_millis(config.keys.cache_ms),
+        ),
+        metrics: telemetry.metrics(),
+        live: LiveCalls::default(),
+        room: Room::new(config.server.concurrent_calls_max),
+        connections: Connections::default(),
+        tasks: TaskTracker::new(),
+        stop: Stop::default(),
+        config,
+    }
+}
+
+/// Makes the data folder, for this user only, where there is none.
+fn make_private_folder(folder: &Path) -> anyhow::Result<()> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.with_context(|| format!("the data folder {} could not be made", folder.display()))
+}
+
+fn workers(config: &Config) -> usize {
+    match config.server.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        workers => usize::from(workers),
+    }
+}
+
+fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listen = || -> std::io::Result<TcpListener> {
+        let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    listen().with_context(|| format!("cannot listen on {address}; is another program there? Choose with --listen"))
+}
+
+/// Accepts connections and deals them out to the workers, up to `server.connections_max` at a time.
+async fn accept(app: &Arc<App>, listener: TcpListener, workers: &mut Workers) -> anyhow::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    loop {
+        match listener.accept().await {
+            Ok((socket, _peer)) => {
+                app.connections.opened();
+                workers.hand(socket.into_std()?).await;
+            }
+            Err(error) => {
+                // Out of file descriptors, mostly: wait for some to be freed.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+        app.connections.wait_below(app.config.server.connections_max).await;
+    }
+}
+
+async fn stop_signal() -> anyhow::Result<&'static str> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    })
+}
+
+async fn stop(app: &App) {
+    app.stop.draining.cancel();
+    if !quiet(app, Duration::from_millis(app.config.server.shutdown_grace_ms)).await {
+        tracing::warn!(
+            calls = app.room.taken(),
+            "the grace is over: cutting the calls that still run"
+        );
+        app.stop.cutting.cancel();
+        quiet(app, SETTLE_MAX).await;
+    }
+    app.stop.ended.cancel();
+    app.tasks.close();
+    if tokio::time::timeout(SETTLE_MAX, app.tasks.wait()).await.is_err() {
+        tracing::warn!(tasks = app.tasks.len(), "some tasks did not end in time");
+    }
+}
+
+/// Waits until no call runs; `false` if some still do after `patience`.
+async fn quiet(app: &App, patience: Duration) -> bool {
+    let began = Instant::now();
+    while app.room.taken() > 0 {
+        if began.elapsed() >= patience {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    true
+}
+
+/// Renews the holds of long calls, and sweeps those whose gateway has died.
+async fn keep_holds(app: Arc<App>) {
+    let ledger = &app.config.ledger;
+    let every = Duration::from_millis(ledger.sweep_every_ms.min(ledger.hold_lease_ms / 4).max(10));
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(every) => {}
+            () = app.stop.ended.cancelled() => return,
+        }
+        let now = now_ms();
+        let expires_ms = now + ledger.hold_lease_ms;
+        for (call, account) in app.live.due(now + ledger.hold_lease_ms / 2, expires_ms) {
+            if let Err(error) = app.ledger.renew(&account, &call, expires_ms).await {
+                tracing::warn!(%call, %error, "a hold could not be renewed");
+            }
+        }
+        match app.ledger.sweep(now).await {
+            Ok(swept) if swept.holds > 0 => {
+                tracing::warn!(holds = swept.holds, released = %swept.released, "orphaned holds were swept");
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "holds could not be swept"),
+        }
+    }
+}

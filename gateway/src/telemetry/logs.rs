@@ -1,0 +1,48 @@
+//! Log lines: text with colours on a terminal, JSON elsewhere, always on standard error.
+
+use std::io::{IsTerminal as _, stderr};
+
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer, fmt};
+
+use super::trace;
+use crate::config::{LogFormat, TelemetrySettings};
+
+/// Installs the process's logs, and the layer that turns spans into traces where those are exported.
+pub(super) fn start(settings: &TelemetrySettings, tracers: Option<&SdkTracerProvider>) {
+    let filter = EnvFilter::builder().parse_lossy(&settings.log);
+    let terminal = stderr().is_terminal();
+    let json = match settings.log_format {
+        LogFormat::Auto => !terminal,
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+    };
+    // NO_COLOR is the custom of https://no-color.org.
+    let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let lines = fmt::layer().with_writer(stderr).with_ansi(colours);
+    let lines = if json {
+        lines.json().flatten_event(true).boxed()
+    } else {
+        lines.boxed()
+    };
+    let spans = tracers.map(|tracers| {
+        tracing_opentelemetry::layer()
+            .with_tracer(tracers.tracer("filature"))
+            .with_location(false)
+            .with_threads(false)
+            .with_tracked_inactivity(false)
+            .with_filter(filter_fn(|metadata| metadata.target() == trace::TARGET))
+    });
+    let logged = filter_fn(|metadata| metadata.target() != trace::TARGET);
+    let installed = tracing_subscriber::registry()
+        .with(lines.with_filter(filter).with_filter(logged))
+        .with(spans)
+        .try_init();
+    if installed.is_ok() && tracers.is_some() {
+        trace::switch_on();
+    }
+}

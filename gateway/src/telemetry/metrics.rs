@@ -1,0 +1,194 @@
+//! Records what happens. Every method is cheap enough for each call; none is meant for each chunk.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{BoundUpDownCounter, Counter, Histogram, Meter, MeterProvider as _, UpDownCounter};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+use prometheus::{Registry, TextEncoder};
+
+use super::names::{self, Kind, Metric};
+use super::otlp::Collector;
+use super::series::{Attempts, CallSeries, Closed, Series};
+
+/// One call that ended, as metrics see it.
+#[derive(Debug, Clone, Copy)]
+pub struct CallSample<'a> {
+    /// `gen_ai.operation.name`.
+    pub operation: &'static str,
+    /// The model asked for; one that the fleet serves.
+    pub model: &'a str,
+    /// Who served it, or served last; `None` where nobody did.
+    pub provider: Option<&'a str>,
+    /// Why it failed; `None` where it did not.
+    pub error_type: Option<&'static str>,
+    /// From admission to the end of the answer.
+    pub duration: Duration,
+    /// From admission to the first token, where there was one.
+    pub first_token: Option<Duration>,
+    /// Mean time per token after the first, where there were several.
+    pub per_output_token: Option<Duration>,
+    /// Billed prompt tokens.
+    pub prompt_tokens: u64,
+    /// Billed tokens of the answer.
+    pub completion_tokens: u64,
+    /// What the caller paid, in nano.
+    pub cost_nano: u64,
+    /// The operator's part of it, in nano.
+    pub fee_nano: u64,
+}
+
+/// The gateway's instruments. Cheap to clone.
+#[derive(Clone)]
+pub struct Metrics(Arc<Instruments>);
+
+struct Instruments {
+    registry: Registry,
+    calls: Series,
+    calls_active: BoundUpDownCounter<i64>,
+    tunnels: BoundUpDownCounter<i64>,
+    connections: BoundUpDownCounter<i64>,
+    journal: BoundUpDownCounter<i64>,
+    attempts: Attempts,
+    rejections: Closed<Counter<u64>>,
+    ledger_steps: Closed<Histogram<f64>>,
+    ledger_failures: Closed<Counter<u64>>,
+}
+
+impl Metrics {
+    /// A call was admitted.
+    pub fn call_started(&self) {
+        self.0.calls_active.add(1);
+    }
+
+    /// A call that was admitted ended, in whatever way.
+    pub fn call_ended(&self, sample: &CallSample<'_>) {
+        self.0.calls_active.add(-1);
+        let series = self
+            .0
+            .calls
+            .get(sample.operation, sample.model, sample.provider, sample.error_type);
+        CallSeries::record(&series, sample);
+    }
+
+    /// An attempt at a provider ended.
+    pub fn attempt(&self, provider: &str, outcome: &'static str) {
+        self.0.attempts.add(provider, outcome);
+    }
+
+    /// A request was turned away.
+    pub fn rejected(&self, code: &'static str) {
+        self.0.rejections.with(code, |counter| counter.add(1));
+    }
+
+    /// A step of the ledger ended; `failed` means that the ledger did not do it, not that it refused.
+    pub fn ledger_step(&self, step: &'static str, took: Duration, failed: bool) {
+        self.0
+            .ledger_steps
+            .with(step, |histogram| histogram.record(took.as_secs_f64()));
+        if failed {
+            self.0.ledger_failures.with(step, |counter| counter.add(1));
+        }
+    }
+
+    /// Posts entered (positive) or left (negative) the journal.
+    pub fn journal(&self, delta: i64) {
+        self.0.journal.add(delta);
+    }
+
+    /// Tunnels opened (positive) or closed (negative).
+    pub fn tunnel(&self, delta: i64) {
+        self.0.tunnels.add(delta);
+    }
+
+    /// Connections opened (positive) or closed (negative).
+    pub fn connection(&self, delta: i64) {
+        self.0.connections.add(delta);
+    }
+
+    /// Everything, in Prometheus' text format.
+    #[must_use]
+    pub fn render(&self) -> String {
+        TextEncoder::new()
+            .encode_to_string(&self.0.registry.gather())
+            .unwrap_or_else(|error| {
+                tracing::error!(%error, "metrics cannot be written");
+                String::new()
+            })
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+/// Makes the instruments, read by scrapes and, where there is one, by the collector.
+pub(super) fn start(resource: &Resource, collector: Option<&Collector>) -> anyhow::Result<(Metrics, SdkMeterProvider)> {
+    let registry = Registry::new();
+    let scrape = opentelemetry_prometheus::exporter()
+        .with_registry(registry.clone())
+        .scope_info_enabled(false)
+        .build()?;
+    let mut provider = SdkMeterProvider::builder()
+        .with_resource(resource.clone())
+        .with_reader(scrape);
+    if let Some(collector) = collector {
+        provider = provider.with_reader(collector.metrics()?);
+    }
+    let provider = provider.build();
+    let meter = provider.meter("filature");
+    level(&meter, &names::BUILD).add(1, &[KeyValue::new(names::VERSION, env!("CARGO_PKG_VERSION"))]);
+    let at_rest = |metric| {
+        let level = level(&meter, metric).bind(&[]);
+        level.add(0);
+        level
+    };
+    let instruments = Instruments {
+        registry,
+        calls: Series::new(&meter),
+        calls_active: at_rest(&names::CALLS_ACTIVE),
+        tunnels: at_rest(&names::TUNNELS),
+        connections: at_rest(&names::CONNECTIONS),
+        journal: at_rest(&names::JOURNAL),
+        attempts: Attempts::new(&meter),
+        rejections: Closed::new(counter(&meter, &names::REJECTIONS), names::CODE),
+        ledger_steps: Closed::new(histogram(&meter, &names::LEDGER_STEP), names::STEP),
+        ledger_failures: Closed::new(counter(&meter, &names::LEDGER_FAILURES), names::STEP),
+    };
+    Ok((Metrics(Arc::new(instruments)), provider))
+}
+
+pub(super) fn counter(meter: &Meter, metric: &Metric) -> Counter<u64> {
+    debug_assert_eq!(metric.kind, Kind::Counter, "{}", metric.name);
+    meter
+        .u64_counter(metric.name)
+        .with_unit(metric.unit)
+        .with_description(metric.doc.trim())
+        .build()
+}
+
+fn level(meter: &Meter, metric: &Metric) -> UpDownCounter<i64> {
+    debug_assert_eq!(metric.kind, Kind::Level, "{}", metric.name);
+    meter
+        .i64_up_down_counter(metric.name)
+        .with_unit(metric.unit)
+        .with_description(metric.doc.trim())
+        .build()
+}
+
+pub(super) fn histogram(meter: &Meter, metric: &Metric) -> Histogram<f64> {
+    let Kind::Histogram(bounds) = metric.kind else {
+        unreachable!("{} is no histogram", metric.name)
+    };
+    meter
+        .f64_histogram(metric.name)
+        .with_unit(metric.unit)
+        .with_description(metric.doc.trim())
+        .with_boundaries(bounds.to_vec())
+        .build()
+}

@@ -1,0 +1,126 @@
+//! The table of every metric: name, kind, unit, labels, meaning.
+//!
+//! Names that begin with `gen_ai.` follow OpenTelemetry's semantic conventions for generative AI; the rest is ours.
+//! Instruments and `docs/metrics.md` are made from this table.
+
+/// What a metric is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Level,
+    /// A distribution, with the upper bounds of its buckets.
+    Histogram(&'static [f64]),
+}
+
+/// One metric.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    /// Its OpenTelemetry name; the scrape writes dots as underscores and adds unit and `_total`.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: Kind,
+    /// Unit in UCUM: `s` for seconds, words in braces count things.
+    pub unit: &'static str,
+    /// Its labels.
+    pub labels: &'static [&'static str],
+    /// What it says.
+    pub doc: &'static str,
+}
+
+/// Label: what was asked (`chat`, `text_completion`, `embeddings`).
+pub const OPERATION: &str = "gen_ai.operation.name";
+/// Label: who served.
+pub const PROVIDER: &str = "gen_ai.provider.name";
+/// Label: the model asked for.
+pub const MODEL: &str = "gen_ai.request.model";
+/// Label: `input` or `output`.
+pub const TOKEN_TYPE: &str = "gen_ai.token.type";
+/// Label: how a call failed; absent where it did not.
+pub const ERROR_TYPE: &str = "error.type";
+/// Label: how an attempt ended.
+pub const OUTCOME: &str = "filature.outcome";
+/// Label: why a request was turned away.
+pub const CODE: &str = "filature.code";
+/// Label: the step of the ledger.
+pub const STEP: &str = "filature.step";
+/// Label: version of the gateway.
+pub const VERSION: &str = "version";
+
+/// Buckets that the conventions give for `gen_ai.server.request.duration`, in seconds.
+const REQUEST_S: &[f64] = &[
+    0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92,
+];
+/// Buckets that the conventions give for `gen_ai.server.time_to_first_token`, in seconds.
+const FIRST_TOKEN_S: &[f64] = &[
+    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+];
+/// Buckets that the conventions give for `gen_ai.server.time_per_output_token`, in seconds.
+const PER_TOKEN_S: &[f64] = &[0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5];
+/// Buckets that the conventions give for `gen_ai.client.token.usage`.
+const TOKENS: &[f64] = &[
+    1.0,
+    4.0,
+    16.0,
+    64.0,
+    256.0,
+    1024.0,
+    4096.0,
+    16_384.0,
+    65_536.0,
+    262_144.0,
+    1_048_576.0,
+    4_194_304.0,
+    16_777_216.0,
+    67_108_864.0,
+];
+/// From a step in memory to the deadline of a Redis command, in seconds.
+const LEDGER_S: &[f64] = &[
+    0.000_01, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0,
+];
+
+macro_rules! metrics {
+    ($( $(#[doc = $doc:literal])+ $CONST:ident = $name:literal, $kind:expr, $unit:literal, [$($label:ident),*]; )+) => {
+        $( $(#[doc = $doc])+ pub const $CONST: Metric = Metric {
+            name: $name, kind: $kind, unit: $unit, labels: &[$($label),*], doc: concat!($($doc),+),
+        }; )+
+        /// Every metric, in the order of the reference.
+        pub const ALL: &[Metric] = &[$($CONST),+];
+    };
+}
+
+metrics! {
+    /// Time from a call's admission to the end of its answer.
+    REQUEST_DURATION = "gen_ai.server.request.duration", Kind::Histogram(REQUEST_S), "s",
+        [OPERATION, MODEL, PROVIDER, ERROR_TYPE];
+    /// Time from a call's admission to its first token.
+    FIRST_TOKEN = "gen_ai.server.time_to_first_token", Kind::Histogram(FIRST_TOKEN_S), "s", [OPERATION, MODEL, PROVIDER];
+    /// Time per token after the first.
+    PER_OUTPUT_TOKEN = "gen_ai.server.time_per_output_token", Kind::Histogram(PER_TOKEN_S), "s",
+        [OPERATION, MODEL, PROVIDER];
+    /// Tokens billed per call.
+    TOKEN_USAGE = "gen_ai.client.token.usage", Kind::Histogram(TOKENS), "{token}", [OPERATION, MODEL, PROVIDER, TOKEN_TYPE];
+    /// Calls that are being served.
+    CALLS_ACTIVE = "filature.calls.active", Kind::Level, "{call}", [];
+    /// Attempts at providers by how they ended.
+    ATTEMPTS = "filature.attempts", Kind::Counter, "{attempt}", [PROVIDER, OUTCOME];
+    /// Requests turned away, by the code the caller was told.
+    REJECTIONS = "filature.rejections", Kind::Counter, "{request}", [CODE];
+    /// What calls cost, in nano.
+    COST = "filature.cost.nano", Kind::Counter, "{nano}", [MODEL, PROVIDER];
+    /// What providers earned of it, in nano.
+    EARNED = "filature.earned.nano", Kind::Counter, "{nano}", [MODEL, PROVIDER];
+    /// Time one step of the ledger took.
+    LEDGER_STEP = "filature.ledger.step.duration", Kind::Histogram(LEDGER_S), "s", [STEP];
+    /// Steps of the ledger that failed for want of the ledger.
+    LEDGER_FAILURES = "filature.ledger.step.failures", Kind::Counter, "{step}", [STEP];
+    /// Posts of finished calls that wait in the journal for the ledger.
+    JOURNAL = "filature.journal.posts", Kind::Level, "{post}", [];
+    /// Tunnels that are open.
+    TUNNELS = "filature.tunnels.open", Kind::Level, "{tunnel}", [];
+    /// Connections that are open.
+    CONNECTIONS = "filature.connections.open", Kind::Level, "{connection}", [];
+    /// Always 1; its label is the version that runs.
+    BUILD = "filature.build.info", Kind::Level, "{build}", [VERSION];
+}

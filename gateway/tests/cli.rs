@@ -1,0 +1,407 @@
+//! The command line as an operator uses it: the real program, its output and its exit codes.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().expect("it was not killed"),
+            out: String::from_utf8(output.stdout).expect("text"),
+            err: String::from_utf8(output.stderr).expect("text"),
+        }
+    }
+}
+
+/// Runs `filature` with a clean environment in `dir`.
+fn run_with(dir: &Path, env: &[(&str, &str)], args: &[&str]) -> Ran {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_filature"));
+    command
+        .current_dir(dir)
+        .env_clear()
+        .envs(env.iter().copied())
+        .args(args);
+    command.output().expect("the program starts").into()
+}
+
+fn run(dir: &Path, args: &[&str]) -> Ran {
+    run_with(dir, &[], args)
+}
+
+/// Runs a command that must succeed, and returns its JSON.
+fn json(dir: &Path, args: &[&str]) -> Value {
+    let ran = run(dir, &[args, &["--json"]].concat());
+    assert_eq!(ran.code, 0, "{args:?}: {}", ran.err);
+    serde_json::from_str(&ran.out).expect("JSON")
+}
+
+fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_else(|| panic!("no {pointer} in {value}"))
+}
+
+#[test]
+fn an_operator_starts_from_nothing() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let dir = dir.path();
+    let account = json(dir, &["accounts", "create", "acme"]);
+    let id = text(&account, "/id");
+    assert!(id.starts_with("acct_"), "{id}");
+    assert_eq!(text(&account, "/name"), "acme");
+
+    let credited = json(dir, &["accounts", "credit", id, "2.5", "--id", "invoice-7"]);
+    assert_eq!(credited["account"]["available"], 2_500_000_000_u64);
+    let again = run(dir, &["accounts", "credit", id, "2.5", "--id", "invoice-7"]);
+    assert_eq!(again.code, 0);
+    assert_eq!(
+        again.err,
+        "filature: credit invoice-7 was made before: nothing was added\n"
+    );
+    assert!(again.out.contains("available  2.500000000 TON\n"), "{}", again.out);
+
+    let created = run(
+        dir,
+        &[
+            "keys",
+            "create",
+            "--account",
+            id,
+            "--name",
+            "laptop",
+            "--expires",
+            "30d",
+        ],
+    );
+    assert_eq!(created.code, 0, "{}", created.err);
+    let secret = created
+        .out
+        .lines()
+        .find_map(|line| line.strip_prefix("api_key    "))
+        .expect("the key");
+    assert!(secret.starts_with("sk-fil-") && secret.len() == 50, "{secret}");
+    let keys = run(dir, &["keys", "list", "--account", id]);
+    assert!(
+        keys.out.contains("laptop") && keys.out.contains("active"),
+        "{}",
+        keys.out
+    );
+    assert!(!keys.out.contains(secret), "a key is shown once");
+
+    let key = json(dir, &["keys", "list"]);
+    let key = text(&key, "/keys/0/id").to_owned();
+    let revoked = json(dir, &["keys", "revoke", &key]);
+    assert!(revoked["revoked_ms"].is_u64(), "{revoked}");
+    assert!(run(dir, &["keys", "list"]).out.contains("revoked"));
+
+    let shown = run(dir, &["accounts", "show", id]);
+    assert_eq!(shown.code, 0);
+    let all = run(dir, &["accounts", "show"]);
+    assert!(all.out.starts_with("ACCOUNT ") && all.out.contains(id), "{}", all.out);
+    let books = json(dir, &["accounts", "books"]);
+    assert_eq!(
+        (&books["conserved"], &books["totals"]["deposited"]),
+        (&Value::Bool(true), &2_500_000_000_u64.into())
+    );
+
+    // Nothing in the folder holds the secret.
+    for entry in std::fs::read_dir(dir.join("data")).expect("the folder") {
+        let bytes = std::fs::read(entry.expect("an entry").path()).expect("a file");
+        assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()));
+    }
+}
+
+#[test]
+fn what_cannot_be_done_is_one_line_and_exit_code_1() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let dir = dir.path();
+    let nowhere = run(dir, &["accounts", "show", "--data", "typo"]);
+    assert_eq!((nowhere.code, nowhere.out.as_str()), (1, ""));
+    assert_eq!(
+        nowhere.err,
+        "filature: there is no ledger in typo: choose with --data DIR or --redis URL\n"
+    );
+    assert!(!dir.join("typo").exists(), "looking makes nothing");
+
+    json(dir, &["accounts", "create", "acme"]);
+    for (args, err) in [
+        (
+            &["accounts", "show", "acct_nobody"][..],
+            "filature: nothing to show: there is no account acct_nobody\n",
+        ),
+        (
+            &["accounts", "credit", "acct_nobody", "1"],
+            "filature: nothing was credited: there is no account acct_nobody\n",
+        ),
+        (
+            &["keys", "create", "--account", "acct_nobody"],
+            "filature: no key was made: there is no account acct_nobody\n",
+        ),
+        (
+            &["keys", "list", "--account", "acct_nobody"],
+            "filature: nothing to list: there is no account acct_nobody\n",
+        ),
+        (
+            &["keys", "revoke", "key_none"],
+            "filature: nothing was revoked: there is no key key_none\n",
+        ),
+        (
+            &["accounts", "create", ""],
+            "filature: the account was not made: a name must be printable text\n",
+        ),
+    ] {
+        let ran = run(dir, args);
+        assert_eq!((ran.code, ran.err.as_str(), ran.out.as_str()), (1, err, ""), "{args:?}");
+    }
+    let redis = run(dir, &["accounts", "show", "--redis", "redis://127.0.0.1:1"]);
+    assert_eq!(redis.code, 1, "{}", redis.err);
+    assert_eq!(redis.err.lines().count(), 1, "{}", redis.err);
+}
+
+#[test]
+fn what_is_written_wrongly_is_exit_code_2() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let dir = dir.path();
+    for (args, err) in [
+        (&["serve", "--listem", "x"][..], "a similar argument exists: '--listen'"),
+        (&["accounts", "credit", "acct_x", "-1"], "unexpected argument '-1'"),
+        (&["accounts", "credit", "acct_x", "1e3"], "is not an amount"),
+        (&["accounts", "credit", "acct_x", "0.0000000001"], "at most nine digits"),
+        (&["accounts", "show", "x"], "an account id"),
+        (&["keys", "revoke", "sk-fil-abc"], "a key id"),
+        (
+            &["keys", "create", "--account", "acct_x", "--expires", "soon"],
+            "neither a time from now",
+        ),
+        (
+            &["accounts", "show", "--redis", "redis://x", "--data", "y"],
+            "cannot be used with",
+        ),
+        (
+            &["serve", "--listen", "here", "--ledger-fee-bps", "-1"],
+            "the configuration has 2 problems:\n  --listen: server.listen: ",
+        ),
+        (
+            &["serve", "--server-listen", "here"],
+            "--listen: server.listen: got \"here\"; allowed: an IP address",
+        ),
+        (&["serve", "--config", "none.toml"], "--config: cannot read none.toml: "),
+        (
+            &["accounts", "show", "--redis", "http://x"],
+            "--redis: ledger.redis: is no Redis URL",
+        ),
+    ] {
+        let ran = run(dir, args);
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{args:?}: {}", ran.err);
+        assert!(ran.err.contains(err), "{args:?}: {}", ran.err);
+    }
+    let env = run_with(dir, &[("FILATURE_SERVER_LISTNE", "x")], &["accounts", "show"]);
+    assert_eq!(env.code, 2);
+    assert!(env.err.contains("did you mean FILATURE_SERVER_LISTEN?"), "{}", env.err);
+    assert!(!dir.join("data").exists());
+}
+
+#[test]
+fn help_is_no_failure_and_has_examples() {
+    let dir = tempfile::tempdir().expect("a folder");
+    for args in [
+        &["--help"][..],
+        &["serve", "--help"],
+        &["serve", "-h"],
+        &["accounts", "--help"],
+        &["keys", "--help"],
+        &["config", "--help"],
+    ] {
+        let ran = run(dir.path(), args);
+        assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{args:?}");
+        assert!(ran.out.contains("Examples:\n  filature "), "{args:?}: {}", ran.out);
+    }
+    let all = run(dir.path(), &["serve", "--help"]).out;
+    assert!(all.contains("--upstream-gap-timeout-ms <VALUE>"), "{all}");
+    let few = run(dir.path(), &["serve", "-h"]).out;
+    assert!(
+        few.contains("--listen") && !few.contains("--upstream-gap-timeout-ms"),
+        "{few}"
+    );
+    let version = run(dir.path(), &["--version"]);
+    assert_eq!(version.out, format!("filature {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(run(dir.path(), &[]).code, 2, "without a command there is nothing to do");
+}
+
+#[test]
+fn config_check_shows_what_holds_and_why_and_hides_secrets() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let dir = dir.path();
+    std::fs::write(
+        dir.join("f.toml"),
+        "[server]\nworkers = 3\n[ledger]\nredis = \"redis://u:hush@h\"\n",
+    )
+    .expect("a file");
+    let env = [("FILATURE_CONFIG", "f.toml"), ("FILATURE_KEYS_CACHE_MS", "5")];
+    let ran = run_with(dir, &env, &["config", "check", "--listen", "[::]:9"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    let line = |key: &str| {
+        let line = ran
+            .out
+            .lines()
+            .find(|line| line.starts_with(key))
+            .unwrap_or_else(|| panic!("{key} in {}", ran.out));
+        line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(line("server.listen"), ["server.listen", "\"[::]:9\"", "--listen"]);
+    assert_eq!(line("server.workers"), ["server.workers", "3", "f.toml:2"]);
+    assert_eq!(line("keys.cache_ms"), ["keys.cache_ms", "5", "FILATURE_KEYS_CACHE_MS"]);
+    assert_eq!(
+        line("ledger.redis"),
+        ["ledger.redis", "\"redis://u:***@h\"", "f.toml:4"]
+    );
+    assert_eq!(line("ledger.fee_bps"), ["ledger.fee_bps", "500", "default"]);
+
+    std::fs::write(
+        dir.join("bad.toml"),
+        "[server]\nwurkers = 3\n[ledger]\nfee_bps = \"x\"\n",
+    )
+    .expect("a file");
+    let ran = run(dir, &["config", "check", "--config", "bad.toml"]);
+    assert_eq!(ran.code, 2);
+    assert!(
+        ran.err
+            .starts_with("filature: the configuration has 2 problems:\n  bad.toml:2: server.wurkers: "),
+        "{}",
+        ran.err
+    );
+    let ran = run(dir, &["config", "check", "--config", "bad.toml", "--json"]);
+    let found: Value = serde_json::from_str(&ran.out).expect("JSON");
+    assert_eq!(text(&found, "/problems/1/key"), "ledger.fee_bps");
+
+    let reference = run(dir, &["config", "reference"]);
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/config.md");
+    let committed = std::fs::read_to_string(committed).expect("the committed reference");
+    assert!(
+        reference.code == 0 && reference.out == committed,
+        "docs/config.md is not current"
+    );
+}
+
+/// A running `filature serve`; killed if a test fails.
+struct Gateway(Child);
+
+impl Gateway {
+    /// Starts one and waits until its admin socket is there, in place of any that a killed one left behind.
+    fn start(dir: &Path) -> Self {
+        let socket = |dir: &Path| Some(std::fs::metadata(dir.join("data/admin.sock")).ok()?.ino());
+        let stale = socket(dir);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_filature"));
+        command
+            .current_dir(dir)
+            .env_clear()
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .stderr(Stdio::null());
+        let mut gateway = Self(command.spawn().expect("the program starts"));
+        let began = Instant::now();
+        while socket(dir).is_none_or(|found| Some(found) == stale) {
+            assert!(began.elapsed() < Duration::from_secs(10), "no admin socket");
+            assert!(gateway.0.try_wait().expect("its state").is_none(), "the gateway ended");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        gateway
+    }
+
+    /// Tells it to stop and returns its exit code.
+    fn stop(mut self) -> Option<i32> {
+        let id = i32::try_from(self.0.id())
+            .ok()
+            .and_then(rustix::process::Pid::from_raw)
+            .expect("a process id");
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("it runs");
+        self.0.wait().expect("it ends").code()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn commands_go_through_the_gateway_that_holds_the_ledger() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let dir = dir.path();
+    let before = json(dir, &["accounts", "create", "before"]);
+    let gateway = Gateway::start(dir);
+    assert_eq!(
+        json(dir, &["accounts", "show", text(&before, "/id")]),
+        before,
+        "what was there is served"
+    );
+    let during = json(dir, &["accounts", "create", "during"]);
+    let id = text(&during, "/id");
+    json(dir, &["accounts", "credit", id, "1"]);
+    json(dir, &["keys", "create", "--account", id]);
+
+    let second = run(dir, &["serve", "--listen", "127.0.0.1:0"]);
+    assert_eq!(second.code, 1, "{}", second.err);
+    assert!(second.err.ends_with("is in use by another process\n"), "{}", second.err);
+
+    assert_eq!(gateway.stop(), Some(0));
+    assert!(!dir.join("data/admin.sock").exists());
+    let after = json(dir, &["accounts", "show"]);
+    assert_eq!(after["accounts"].as_array().map(Vec::len), Some(2));
+    assert_eq!(
+        json(dir, &["keys", "list", "--account", id])["keys"]
+            .as_array()
+            .map(Vec::len),
+        Some(1)
+    );
+}
+
+#[test]
+fn commands_work_after_a_gateway_was_killed_and_another_took_over() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let dir = dir.path();
+    json(dir, &["accounts", "create", "a"]);
+    let mut gateway = Gateway::start(dir);
+    gateway.0.kill().expect("it runs");
+    gateway.0.wait().expect("it ends");
+    assert!(
+        dir.join("data/admin.sock").exists(),
+        "a killed gateway leaves its socket"
+    );
+    assert_eq!(
+        json(dir, &["accounts", "show"])["accounts"].as_array().map(Vec::len),
+        Some(1)
+    );
+    let again = Gateway::start(dir);
+    assert_eq!(
+        json(dir, &["accounts", "show"])["accounts"].as_array().map(Vec::len),
+        Some(1)
+    );
+    assert_eq!(again.stop(), Some(0));
+}
+
+#[test]
+fn a_taken_port_is_said_in_one_line() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let ran = run(dir.path(), &["serve", "--listen", &address, "--telemetry-log", "off"]);
+    assert_eq!((ran.code, ran.err.lines().count()), (1, 1), "{}", ran.err);
+    assert!(
+        ran.err.starts_with(&format!("filature: cannot listen on {address}")),
+        "{}",
+        ran.err
+    );
+}
