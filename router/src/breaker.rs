@@ -99,7 +99,11 @@ impl Breaker {
         let pause = PAUSE_MIN.saturating_mul(1 << self.trips_in_row.min(8)).min(PAUSE_MAX);
         self.trips_in_row = self.trips_in_row.saturating_add(1);
         self.broken_in_row = 0;
-        self.trip = Some(Trip { since: now, until: now + pause, probing: false });
+        self.trip = Some(Trip {
+            since: now,
+            until: now + pause,
+            probing: false,
+        });
     }
 }
 

@@ -32,7 +32,10 @@ impl Departed {
         if !self.providers.contains_key(provider) {
             self.make_room(now);
         }
-        let gone = self.providers.entry(provider.clone()).or_insert_with(|| Gone { at: now, seats: Vec::new() });
+        let gone = self.providers.entry(provider.clone()).or_insert_with(|| Gone {
+            at: now,
+            seats: Vec::new(),
+        });
         gone.at = gone.at.max(now);
         gone.seats.retain(|(known, _)| *known != model);
         if gone.seats.len() >= models_max {

@@ -84,13 +84,21 @@ impl Latency {
 
     /// The same, as bad as it may be: the slowest prefill rate while the rate is hardly known.
     pub(crate) fn first_token_worst_s(&self, tokens_ahead: u64, prompt_tokens: u32) -> f64 {
-        let rate = if self.first_tokens < NEWCOMER_UNTIL { PREFILL_MAX_S } else { self.prefill_s };
+        let rate = if self.first_tokens < NEWCOMER_UNTIL {
+            PREFILL_MAX_S
+        } else {
+            self.prefill_s
+        };
         self.base_s + tokens(tokens_ahead, prompt_tokens) * rate
     }
 
     /// Seconds to the first token were nothing else going on.
     pub(crate) fn ideal_s(&self, prompt_tokens: u32) -> f64 {
-        let floor = if self.floor_s.is_finite() { self.floor_s } else { self.base_s };
+        let floor = if self.floor_s.is_finite() {
+            self.floor_s
+        } else {
+            self.base_s
+        };
         floor.max(FLOOR_MIN_S) + f64::from(prompt_tokens) * self.prefill_s
     }
 
@@ -110,8 +118,11 @@ impl Latency {
         self.base_s = (self.base_s + step).max(0.0);
         self.prefill_s = (self.prefill_s + step * length / PREFILL_SCALE_TOKENS).clamp(PREFILL_MIN_S, PREFILL_MAX_S);
         let overhead = (took_s - f64::from(prompt_tokens) * self.prefill_s).max(0.0);
-        self.floor_s =
-            if overhead < self.floor_s { overhead } else { self.floor_s + FLOOR_RISE * (overhead - self.floor_s) };
+        self.floor_s = if overhead < self.floor_s {
+            overhead
+        } else {
+            self.floor_s + FLOOR_RISE * (overhead - self.floor_s)
+        };
         self.first_tokens = self.first_tokens.saturating_add(1);
         self.seen_at = self.seen_at.max(now);
     }
@@ -178,7 +189,10 @@ mod tests {
     use super::*;
 
     fn check(actual: f64, expected: f64, tolerance: f64) {
-        assert!((actual - expected).abs() <= tolerance, "{actual} is not {expected} ± {tolerance}");
+        assert!(
+            (actual - expected).abs() <= tolerance,
+            "{actual} is not {expected} ± {tolerance}"
+        );
     }
 
     fn after(calls: u32, mut observe: impl FnMut(&mut Latency, u32)) -> Latency {
@@ -235,7 +249,12 @@ mod tests {
     fn whole_answers_teach_both_figures() {
         // Truth: one second to the first token, 100 ms each for 20 more.
         let latency = after(200, |l, _| {
-            let answer = WholeAnswer { tokens_ahead: 0, prompt_tokens: 100, completion_tokens: 21, streams: 1 };
+            let answer = WholeAnswer {
+                tokens_ahead: 0,
+                prompt_tokens: 100,
+                completion_tokens: 21,
+                streams: 1,
+            };
             l.saw_whole_answer(3.0, &answer, Time::default());
         });
         let whole = latency.first_token_s(0, 100) + 20.0 * latency.gap_s(0.0);

@@ -34,7 +34,10 @@ impl Fleet {
     /// A fleet without providers.
     #[must_use]
     pub fn new(policy: Policy) -> Self {
-        Self { policy, ..Self::default() }
+        Self {
+            policy,
+            ..Self::default()
+        }
     }
 
     /// The policy it decides by.
@@ -49,23 +52,40 @@ impl Fleet {
         match event {
             Event::Joined { provider, models } => self.join(provider, models, now),
             Event::Left { provider } => self.leave(&provider, now),
-            Event::Heartbeat { provider, running, waiting } => {
-                self.heartbeat(&provider, u64::from(running) + u64::from(waiting), now)
-            }
+            Event::Heartbeat {
+                provider,
+                running,
+                waiting,
+            } => self.heartbeat(&provider, u64::from(running) + u64::from(waiting), now),
             Event::Draining { provider } => self.each_seat(&provider, |seat| seat.draining = true),
-            Event::Started { provider, model, prompt_tokens } => {
+            Event::Started {
+                provider,
+                model,
+                prompt_tokens,
+            } => {
                 let pool = self.pools.get_mut(&model);
                 if let Some(seat) = pool.and_then(|pool| pool.choose(provider.as_str())) {
                     seat.seen.started(prompt_tokens, now);
                 }
             }
-            Event::FirstToken { provider, model, prompt_tokens, after } => {
+            Event::FirstToken {
+                provider,
+                model,
+                prompt_tokens,
+                after,
+            } => {
                 // Of a provider that left meanwhile, a first token is no news.
                 if let Some(seat) = self.seat_mut(&provider, &model) {
                     seat.seen.first_token(prompt_tokens, after, now);
                 }
             }
-            Event::Ended { provider, model, prompt_tokens, first_token_seen, end } => {
+            Event::Ended {
+                provider,
+                model,
+                prompt_tokens,
+                first_token_seen,
+                end,
+            } => {
                 let seen = match self.pools.get_mut(&model) {
                     Some(pool) if pool.get(provider.as_str()).is_some() => {
                         pool.get_mut(provider.as_str()).map(|seat| &mut seat.seen)
@@ -118,7 +138,10 @@ impl Fleet {
 
     /// What is known of every provider with every model it offers, for metrics and tests.
     pub fn seats(&self, now: Time) -> impl Iterator<Item = SeatView> {
-        self.pools.values().flat_map(Pool::seats).map(move |seat| SeatView::of(seat, now))
+        self.pools
+            .values()
+            .flat_map(Pool::seats)
+            .map(move |seat| SeatView::of(seat, now))
     }
 
     /// What is known of one provider with one model.
@@ -165,7 +188,10 @@ impl Fleet {
             seat.draining = false;
             return;
         }
-        let seen = self.departed.take(provider.as_str(), offer.model.as_str(), now).unwrap_or_default();
+        let seen = self
+            .departed
+            .take(provider.as_str(), offer.model.as_str(), now)
+            .unwrap_or_default();
         pool.insert(Seat::new(provider.clone(), offer, seen));
     }
 

@@ -28,7 +28,10 @@ pub(crate) struct Limit {
 
 impl Default for Limit {
     fn default() -> Self {
-        Self { value: START, cut_at: None }
+        Self {
+            value: START,
+            cut_at: None,
+        }
     }
 }
 
@@ -62,7 +65,11 @@ impl Limit {
     }
 
     /// Whole calls at once, at most what the provider offers.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the value lies between 2 and 64")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the value lies between 2 and 64"
+    )]
     pub(crate) fn calls(&self, offered: u32) -> u32 {
         (self.value as u32).min(offered)
     }

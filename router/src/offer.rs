@@ -194,18 +194,37 @@ mod tests {
 
     #[test]
     fn cost_is_rounded_up_once_and_saturates() {
-        let price = Price { prompt: 1, completion: 2, call: 10, ..Price::default() };
+        let price = Price {
+            prompt: 1,
+            completion: 2,
+            call: 10,
+            ..Price::default()
+        };
         assert_eq!(price.cost_nano(1, 1), 11, "3 millionths round up to one");
         assert_eq!(price.cost_nano(1_000_000, 1_000_000), 13);
         assert_eq!(price.cost_nano(0, 0), 10);
-        let absurd = Price { prompt: u64::MAX, completion: u64::MAX, call: 1, ..Price::default() };
+        let absurd = Price {
+            prompt: u64::MAX,
+            completion: u64::MAX,
+            call: 1,
+            ..Price::default()
+        };
         assert_eq!(absurd.cost_nano(u32::MAX, u32::MAX), u64::MAX);
     }
 
     #[test]
     fn the_dearest_price_bounds_each_field() {
-        let a = Price { prompt: 5, completion: 1, ..Price::default() };
-        let b = Price { prompt: 1, completion: 7, call: 2, ..Price::default() };
+        let a = Price {
+            prompt: 5,
+            completion: 1,
+            ..Price::default()
+        };
+        let b = Price {
+            prompt: 1,
+            completion: 7,
+            call: 2,
+            ..Price::default()
+        };
         let both = a.dearest(b);
         assert_eq!((both.prompt, both.completion, both.call), (5, 7, 2));
     }

@@ -28,7 +28,9 @@ impl Plan {
     /// The dearest price of the attempts, field by field: what the call's quote must cover.
     #[must_use]
     pub fn dearest_price(&self) -> Price {
-        self.attempts.iter().fold(Price::default(), |dearest, attempt| dearest.dearest(attempt.price))
+        self.attempts
+            .iter()
+            .fold(Price::default(), |dearest, attempt| dearest.dearest(attempt.price))
     }
 }
 

@@ -48,6 +48,8 @@ impl Default for Policy {
 
 impl Policy {
     pub(crate) fn attempts(&self) -> usize {
-        usize::try_from(self.attempts_max).unwrap_or(ATTEMPTS_MAX).clamp(1, ATTEMPTS_MAX)
+        usize::try_from(self.attempts_max)
+            .unwrap_or(ATTEMPTS_MAX)
+            .clamp(1, ATTEMPTS_MAX)
     }
 }

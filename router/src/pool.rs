@@ -108,7 +108,11 @@ mod tests {
         for name in ["b", "c", "d"] {
             assert_eq!(pool.get(name).map(|s| s.provider.as_str()), Some(name));
         }
-        let recent: Vec<_> = pool.recent().iter().map(|at| pool.seats()[*at].provider.as_str()).collect();
+        let recent: Vec<_> = pool
+            .recent()
+            .iter()
+            .map(|at| pool.seats()[*at].provider.as_str())
+            .collect();
         assert_eq!(recent, ["d"], "d moved into the place of a");
     }
 

@@ -78,7 +78,9 @@ pub fn route(fleet: &Fleet, ask: &Ask<'_>, now: Time, rng: &mut (impl Rng + ?Siz
     let newcomer = short_list.newcomer(rng);
     short_list.into_plan(newcomer).map_err(|barred| match barred {
         Barred::Unfit(reason) => NoRoute::NoneEligible { reason },
-        Barred::Full => NoRoute::Full { retry_after: retry_after(fleet.policy(), pool, ask, now) },
+        Barred::Full => NoRoute::Full {
+            retry_after: retry_after(fleet.policy(), pool, ask, now),
+        },
     })
 }
 
@@ -108,7 +110,16 @@ struct Candidate<'a> {
 
 impl<'a> ShortList<'a> {
     fn new(policy: &'a Policy, ask: &'a Ask<'a>, now: Time) -> Self {
-        Self { policy, ask, now, best: SmallVec::new(), ready: 0, newcomer: None, newcomers: 0, barred: None }
+        Self {
+            policy,
+            ask,
+            now,
+            best: SmallVec::new(),
+            ready: 0,
+            newcomer: None,
+            newcomers: 0,
+            barred: None,
+        }
     }
 
     fn consider(&mut self, seat: &'a Seat, rng: &mut (impl Rng + ?Sized)) {
@@ -122,8 +133,12 @@ impl<'a> ShortList<'a> {
         let forecast = forecast(seat, self.ask, self.now);
         // At least one nano, so that free providers differ by their random factor too.
         let expected = score(seat, self.ask, &forecast, self.now).max(1.0);
-        let candidate =
-            Candidate { seat, forecast, standing, score: expected * sample::log_normal(self.policy.jitter, rng) };
+        let candidate = Candidate {
+            seat,
+            forecast,
+            standing,
+            score: expected * sample::log_normal(self.policy.jitter, rng),
+        };
         if standing == Standing::Ready {
             self.ready += 1;
             if seat.seen.latency.is_newcomer(self.now) {
@@ -169,7 +184,9 @@ impl<'a> ShortList<'a> {
             return Err(self.barred.unwrap_or(Barred::Full));
         }
         let attempt = |c: &Candidate<'_>| Attempt::new(self.policy, c.seat, self.ask, &c.forecast);
-        Ok(Plan { attempts: self.best.iter().map(attempt).collect() })
+        Ok(Plan {
+            attempts: self.best.iter().map(attempt).collect(),
+        })
     }
 }
 

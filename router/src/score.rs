@@ -51,7 +51,10 @@ pub(crate) fn score(seat: &Seat, ask: &Ask<'_>, forecast: &Forecast, now: Time) 
     cost_nano(seat, ask, completion) + ask.nano_per_second() * time_s
 }
 
-#[expect(clippy::cast_precision_loss, reason = "money leaves the integers here, to be compared only")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "money leaves the integers here, to be compared only"
+)]
 fn cost_nano(seat: &Seat, ask: &Ask<'_>, completion: u32) -> f64 {
     seat.offer.price.cost_nano(ask.prompt_tokens, completion) as f64
 }

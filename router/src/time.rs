@@ -52,7 +52,9 @@ fn whole_micros(of: Duration) -> u64 {
 /// `seconds` as a duration within `min..=max`; what is not a number becomes `min`.
 pub(crate) fn clamped_seconds(seconds: f64, min: Duration, max: Duration) -> Duration {
     let max = max.max(min);
-    Duration::try_from_secs_f64(seconds).unwrap_or(if seconds > 0.0 { max } else { min }).clamp(min, max)
+    Duration::try_from_secs_f64(seconds)
+        .unwrap_or(if seconds > 0.0 { max } else { min })
+        .clamp(min, max)
 }
 
 #[cfg(test)]

@@ -32,7 +32,11 @@ impl Waiting {
         }
         let tokens_ahead = self.tokens;
         self.tokens += u64::from(prompt_tokens);
-        self.calls.push(WaitingCall { started: now, prompt_tokens, tokens_ahead });
+        self.calls.push(WaitingCall {
+            started: now,
+            prompt_tokens,
+            tokens_ahead,
+        });
     }
 
     /// Takes out the call of this size that started nearest to `started`. Events carry no call id:

@@ -78,7 +78,14 @@ fn of_equals_the_one_with_less_prefill_ahead_wins() {
     for (name, prompt_tokens) in [("long", 7000), ("short", 10)] {
         observe(&mut fleet, name, 20, ms(300), ms(20), now);
         let (provider, model) = (ProviderId::from(name), ModelId::from(MODEL));
-        fleet.apply(Event::Started { provider, model, prompt_tokens }, now);
+        fleet.apply(
+            Event::Started {
+                provider,
+                model,
+                prompt_tokens,
+            },
+            now,
+        );
     }
     check(&fleet, &ask(BALANCED), now, &["short", "long"]);
 }
@@ -108,7 +115,12 @@ fn recent_failures_weigh_and_fade() {
     let errors = |now| fleet.seat("flaky", MODEL, now).map(|seat| seat.errors);
     assert!(errors(now).is_some_and(|errors| errors > 0.99));
     check(&fleet, &ask(BALANCED), now, &["sound", "flaky"]);
-    check(&fleet, &ask(BALANCED), now + Duration::from_secs(600), &["flaky", "sound"]);
+    check(
+        &fleet,
+        &ask(BALANCED),
+        now + Duration::from_secs(600),
+        &["flaky", "sound"],
+    );
 }
 
 #[test]
@@ -151,14 +163,21 @@ fn a_refusal_turns_calls_away_briefly_and_is_no_failure() {
     check(&fleet, &ask(FLOOR), at_ms(2), &["other", "full"]);
     check(&fleet, &ask(FLOOR), at_ms(300), &["full", "other"]);
     let seat = fleet.seat("full", MODEL, at_ms(2)).expect("it is there");
-    assert_eq!((seat.breaker, seat.errors, seat.in_flight), (BreakerState::Closed, 0.0, 0));
+    assert_eq!(
+        (seat.breaker, seat.errors, seat.in_flight),
+        (BreakerState::Closed, 0.0, 0)
+    );
     assert!(seat.is_backing_off);
 }
 
 #[test]
 fn a_heartbeat_can_turn_calls_away_but_never_attract_them() {
     let now = at_ms(900_000);
-    let beat = |running, waiting| Event::Heartbeat { provider: ProviderId::from("a"), running, waiting };
+    let beat = |running, waiting| Event::Heartbeat {
+        provider: ProviderId::from("a"),
+        running,
+        waiting,
+    };
     let mut fleet = fleet(&[("a", 1_000_000), ("b", 1_050_000)]);
     for name in ["a", "b"] {
         observe(&mut fleet, name, 20, ms(300), ms(20), now);
@@ -189,7 +208,11 @@ fn a_claim_of_no_more_than_was_sent_changes_nothing() {
     }
     for (running, waiting, load) in [(0, 0, 3.0), (2, 1, 3.0), (2, 2, 4.0)] {
         let provider = ProviderId::from("p");
-        let claim = Event::Heartbeat { provider, running, waiting };
+        let claim = Event::Heartbeat {
+            provider,
+            running,
+            waiting,
+        };
         fleet.apply(claim, at_ms(1));
         let seat = fleet.seat("p", MODEL, at_ms(2));
         assert_eq!(seat.map(|seat| seat.load), Some(load), "{running} + {waiting}");
@@ -199,11 +222,24 @@ fn a_claim_of_no_more_than_was_sent_changes_nothing() {
 #[test]
 fn a_claimed_load_is_shared_by_what_each_model_was_offered_for() {
     let mut fleet = Fleet::new(strict());
-    let small = OfferedModel { concurrency_max: 8, ..offer("small", 1) };
-    let large = OfferedModel { concurrency_max: 24, ..offer("large", 1) };
+    let small = OfferedModel {
+        concurrency_max: 8,
+        ..offer("small", 1)
+    };
+    let large = OfferedModel {
+        concurrency_max: 24,
+        ..offer("large", 1)
+    };
     fleet.apply(joined("p", vec![small, large]), at_ms(0));
     let provider = ProviderId::from("p");
-    fleet.apply(Event::Heartbeat { provider, running: 10, waiting: 6 }, at_ms(0));
+    fleet.apply(
+        Event::Heartbeat {
+            provider,
+            running: 10,
+            waiting: 6,
+        },
+        at_ms(0),
+    );
     let load = |model| fleet.seat("p", model, at_ms(1)).map(|seat| seat.load);
     assert_eq!((load("small"), load("large")), (Some(4.0), Some(12.0)));
 }
@@ -212,31 +248,75 @@ fn a_claimed_load_is_shared_by_what_each_model_was_offered_for() {
 fn each_hard_filter_names_what_is_missing() {
     let base = ask(BALANCED);
     let fleet = fleet(&[("p", 1)]);
-    let too_long = Ask { prompt_tokens: 8192, ..base };
+    let too_long = Ask {
+        prompt_tokens: 8192,
+        ..base
+    };
     for (ask, reason) in [
-        (Ask { endpoint: Endpoints::EMBEDDINGS, ..base }, Unfit::Endpoint),
-        (Ask { needs: Capabilities::TOOLS, ..base }, Unfit::Capability),
-        (Ask { completion_tokens_min: 4097, ..base }, Unfit::Output),
-        (Ask { prompt_tokens: 8000, completion_tokens_min: 200, ..base }, Unfit::Context),
+        (
+            Ask {
+                endpoint: Endpoints::EMBEDDINGS,
+                ..base
+            },
+            Unfit::Endpoint,
+        ),
+        (
+            Ask {
+                needs: Capabilities::TOOLS,
+                ..base
+            },
+            Unfit::Capability,
+        ),
+        (
+            Ask {
+                completion_tokens_min: 4097,
+                ..base
+            },
+            Unfit::Output,
+        ),
+        (
+            Ask {
+                prompt_tokens: 8000,
+                completion_tokens_min: 200,
+                ..base
+            },
+            Unfit::Context,
+        ),
         (too_long, Unfit::Context),
     ] {
         assert_eq!(plan_for(&fleet, &ask, at_ms(0)), Err(NoRoute::NoneEligible { reason }));
     }
-    let unknown = Ask { model: "nobody's", ..base };
+    let unknown = Ask {
+        model: "nobody's",
+        ..base
+    };
     assert_eq!(plan_for(&fleet, &unknown, at_ms(0)), Err(NoRoute::UnknownModel));
-    let embeds = Ask { completion_tokens_min: 0, completion_tokens_max: 0, ..too_long };
-    assert!(plan_for(&fleet, &embeds, at_ms(0)).is_ok(), "no completion needs no room");
+    let embeds = Ask {
+        completion_tokens_min: 0,
+        completion_tokens_max: 0,
+        ..too_long
+    };
+    assert!(
+        plan_for(&fleet, &embeds, at_ms(0)).is_ok(),
+        "no completion needs no room"
+    );
 }
 
 #[test]
 fn the_reason_told_is_of_the_provider_that_came_nearest() {
     let mut fleet = fleet(&[("drains", 1)]);
-    let chatless = OfferedModel { endpoints: Endpoints::EMBEDDINGS, ..offer(MODEL, 1) };
+    let chatless = OfferedModel {
+        endpoints: Endpoints::EMBEDDINGS,
+        ..offer(MODEL, 1)
+    };
     fleet.apply(joined("embeds", vec![chatless]), at_ms(0));
     let provider = ProviderId::from("drains");
     fleet.apply(Event::Draining { provider }, at_ms(0));
     let reason = Unfit::Draining;
-    assert_eq!(plan_for(&fleet, &ask(FLOOR), at_ms(0)), Err(NoRoute::NoneEligible { reason }));
+    assert_eq!(
+        plan_for(&fleet, &ask(FLOOR), at_ms(0)),
+        Err(NoRoute::NoneEligible { reason })
+    );
     // Back with a new offer, it drains no more.
     fleet.apply(joined("drains", vec![offer(MODEL, 1)]), at_ms(1));
     check(&fleet, &ask(FLOOR), at_ms(1), &["drains"]);
@@ -245,9 +325,15 @@ fn the_reason_told_is_of_the_provider_that_came_nearest() {
 #[test]
 fn an_attempt_never_allows_more_than_its_provider_does() {
     let mut fleet = fleet(&[("large", 1)]);
-    let small = OfferedModel { output_tokens_max: 100, ..offer(MODEL, 2) };
+    let small = OfferedModel {
+        output_tokens_max: 100,
+        ..offer(MODEL, 2)
+    };
     fleet.apply(joined("small", vec![small]), at_ms(0));
-    let cramped = OfferedModel { context_tokens_max: PROMPT_TOKENS + 50, ..offer(MODEL, 3) };
+    let cramped = OfferedModel {
+        context_tokens_max: PROMPT_TOKENS + 50,
+        ..offer(MODEL, 3)
+    };
     fleet.apply(joined("cramped", vec![cramped]), at_ms(0));
     let plan = plan_for(&fleet, &ask(FLOOR), at_ms(0)).expect("all fit");
     let mut allowed: Vec<_> = plan.attempts.iter().map(|a| a.output_tokens_max).collect();
@@ -260,8 +346,14 @@ fn an_attempt_never_allows_more_than_its_provider_does() {
 #[test]
 fn beyond_the_adaptive_limit_calls_go_elsewhere_and_beyond_the_offer_nowhere() {
     for beyond_limit in [true, false] {
-        let mut fleet = Fleet::new(Policy { beyond_limit, ..strict() });
-        let few = OfferedModel { concurrency_max: 12, ..offer(MODEL, 1) };
+        let mut fleet = Fleet::new(Policy {
+            beyond_limit,
+            ..strict()
+        });
+        let few = OfferedModel {
+            concurrency_max: 12,
+            ..offer(MODEL, 1)
+        };
         fleet.apply(joined("cheap", vec![few]), at_ms(0));
         fleet.apply(joined("dear", vec![offer(MODEL, 1_000_000_000)]), at_ms(0));
         for _ in 0..8 {
@@ -295,7 +387,10 @@ fn deadlines_follow_what_the_provider_is_used_to() {
     let plan = plan_for(&fleet, &ask(FLOOR), now).expect("both");
     let (quick, slow) = (&plan.attempts[0], &plan.attempts[1]);
     assert_eq!((quick.first_token_deadline, quick.gap_deadline), (ms(8000), ms(2000)));
-    assert!((22_000..27_000).contains(&slow.first_token_deadline.as_millis()), "{slow:?}");
+    assert!(
+        (22_000..27_000).contains(&slow.first_token_deadline.as_millis()),
+        "{slow:?}"
+    );
     assert!((5_500..8_000).contains(&slow.gap_deadline.as_millis()), "{slow:?}");
     assert!(quick.answer_deadline >= quick.first_token_deadline);
     assert_eq!(slow.answer_deadline, Duration::from_secs(600), "bounded");
@@ -304,7 +399,10 @@ fn deadlines_follow_what_the_provider_is_used_to() {
 #[test]
 fn a_provider_nobody_knows_gets_patience() {
     let fleet = fleet(&[("new", 1)]);
-    let long = Ask { prompt_tokens: 6000, ..ask(FLOOR) };
+    let long = Ask {
+        prompt_tokens: 6000,
+        ..ask(FLOOR)
+    };
     let plan = plan_for(&fleet, &long, at_ms(0)).expect("it fits");
     assert!(plan.attempts[0].first_token_deadline > Duration::from_secs(30));
     assert_eq!(plan.attempts[0].gap_deadline, Duration::from_secs(8));
@@ -316,7 +414,12 @@ fn reconnecting_keeps_what_was_seen() {
     fleet.apply(started("p"), at_ms(0));
     fleet.apply(started("p"), at_ms(0));
     fleet.apply(ended("p", false, End::FailedEarly), at_ms(1));
-    fleet.apply(Event::Left { provider: ProviderId::from("p") }, at_ms(2));
+    fleet.apply(
+        Event::Left {
+            provider: ProviderId::from("p"),
+        },
+        at_ms(2),
+    );
     assert_eq!(fleet.models().count(), 0);
     // The second call ends while its provider is away.
     fleet.apply(ended("p", false, End::Cancelled), at_ms(3));
@@ -332,7 +435,10 @@ fn a_new_offer_replaces_the_old_and_keeps_what_was_seen() {
     let mut fleet = Fleet::new(strict());
     fleet.apply(joined("p", vec![offer(MODEL, 1), offer("old", 1)]), at_ms(0));
     observe(&mut fleet, "p", 10, ms(900), ms(10), at_ms(60_000));
-    fleet.apply(joined("p", vec![offer(MODEL, 7), offer("new", 1), offer("new", 9)]), at_ms(60_000));
+    fleet.apply(
+        joined("p", vec![offer(MODEL, 7), offer("new", 1), offer("new", 9)]),
+        at_ms(60_000),
+    );
     let models: Vec<_> = fleet.models().map(ModelId::as_str).collect();
     assert_eq!(models, ["new", MODEL]);
     let seat = fleet.seat("p", MODEL, at_ms(60_000)).expect("offered again");
@@ -362,7 +468,10 @@ fn a_model_is_described_over_all_its_providers() {
 
 #[test]
 fn providers_beyond_the_bound_are_ignored() {
-    let mut fleet = Fleet::new(Policy { providers_max: 2, ..strict() });
+    let mut fleet = Fleet::new(Policy {
+        providers_max: 2,
+        ..strict()
+    });
     for name in ["a", "b", "c"] {
         fleet.apply(joined(name, vec![offer(MODEL, 1)]), at_ms(0));
     }
@@ -376,7 +485,10 @@ fn providers_beyond_the_bound_are_ignored() {
 fn in_a_large_fleet_the_one_with_room_is_found() {
     let mut fleet = Fleet::new(strict());
     for n in 0..2000 {
-        let one = OfferedModel { concurrency_max: 1, ..offer(MODEL, 1) };
+        let one = OfferedModel {
+            concurrency_max: 1,
+            ..offer(MODEL, 1)
+        };
         fleet.apply(joined(&format!("p{n}"), vec![one]), at_ms(0));
         if n != 1234 {
             fleet.apply(started(&format!("p{n}")), at_ms(0));

@@ -69,9 +69,22 @@ fn random_event(providers: u32, rng: &mut StdRng) -> Event {
         },
         1 if rng.random_bool(0.5) => Event::Left { provider },
         2 if rng.random_bool(0.2) => Event::Draining { provider },
-        3 => Event::Heartbeat { provider, running: any_count(rng), waiting: any_count(rng) },
-        4..=9 => Event::Started { provider, model, prompt_tokens },
-        10..=13 => Event::FirstToken { provider, model, prompt_tokens, after: Duration::from_micros(micros) },
+        3 => Event::Heartbeat {
+            provider,
+            running: any_count(rng),
+            waiting: any_count(rng),
+        },
+        4..=9 => Event::Started {
+            provider,
+            model,
+            prompt_tokens,
+        },
+        10..=13 => Event::FirstToken {
+            provider,
+            model,
+            prompt_tokens,
+            after: Duration::from_micros(micros),
+        },
         _ => Event::Ended {
             provider,
             model,
@@ -82,9 +95,10 @@ fn random_event(providers: u32, rng: &mut StdRng) -> Event {
                 1 => End::Broke,
                 2 => End::Cancelled,
                 3 => End::Refused,
-                _ => {
-                    End::Served { completion_tokens: any_count(rng), after_first_token: Duration::from_micros(micros) }
-                }
+                _ => End::Served {
+                    completion_tokens: any_count(rng),
+                    after_first_token: Duration::from_micros(micros),
+                },
             },
         },
     }
@@ -268,10 +282,26 @@ proptest! {
 fn with_provider(event: Event, name: &str) -> Event {
     let new = ProviderId::from(name);
     match event {
-        Event::Started { model, prompt_tokens, .. } => Event::Started { provider: new, model, prompt_tokens },
-        Event::Ended { model, prompt_tokens, first_token_seen, end, .. } => {
-            Event::Ended { provider: new, model, prompt_tokens, first_token_seen, end }
-        }
+        Event::Started {
+            model, prompt_tokens, ..
+        } => Event::Started {
+            provider: new,
+            model,
+            prompt_tokens,
+        },
+        Event::Ended {
+            model,
+            prompt_tokens,
+            first_token_seen,
+            end,
+            ..
+        } => Event::Ended {
+            provider: new,
+            model,
+            prompt_tokens,
+            first_token_seen,
+            end,
+        },
         other => other,
     }
 }
@@ -279,7 +309,10 @@ fn with_provider(event: Event, name: &str) -> Event {
 #[test]
 fn no_state_grows_under_a_hundred_thousand_random_events() {
     let mut rng = StdRng::seed_from_u64(11);
-    let mut fleet = Fleet::new(Policy { providers_max: 50, ..Policy::default() });
+    let mut fleet = Fleet::new(Policy {
+        providers_max: 50,
+        ..Policy::default()
+    });
     let mut now = Time::default();
     let mut sizes = Vec::new();
     for n in 1..=100_000_u32 {

@@ -41,11 +41,9 @@ fn no_call_is_lost_while_a_cheap_provider_fails() {
 #[test]
 fn a_stalled_provider_loses_traffic_and_gets_it_back() {
     for seed in SEEDS {
-        let mut world = World::new(Policy::default(), seed).provider("best", 1_000_000, serves(200, 10)).provider(
-            "good",
-            1_000_000,
-            serves(600, 30),
-        );
+        let mut world = World::new(Policy::default(), seed)
+            .provider("best", 1_000_000, serves(200, 10))
+            .provider("good", 1_000_000, serves(600, 30));
         let healthy = world.run(1000, ms(500), NITRO);
         assert!(healthy.share("best") > 0.8, "seed {seed}: {healthy:?}");
         world.manner("best", Manner::Stalls);
@@ -63,11 +61,9 @@ fn a_stalled_provider_loses_traffic_and_gets_it_back() {
 #[test]
 fn a_provider_that_was_slow_once_is_looked_at_again() {
     for seed in SEEDS {
-        let mut world = World::new(Policy::default(), seed).provider("best", 1_000_000, serves(200, 10)).provider(
-            "good",
-            1_000_000,
-            serves(600, 30),
-        );
+        let mut world = World::new(Policy::default(), seed)
+            .provider("best", 1_000_000, serves(200, 10))
+            .provider("good", 1_000_000, serves(600, 30));
         world.run(500, ms(600), NITRO);
         world.manner("best", serves(6000, 100));
         world.run(1000, ms(600), NITRO);
@@ -83,11 +79,9 @@ fn a_provider_that_was_slow_once_is_looked_at_again() {
 #[test]
 fn streams_that_break_cost_a_provider_its_traffic() {
     for seed in SEEDS {
-        let mut world = World::new(Policy::default(), seed).provider("breaks", 1_000, Manner::Breaks).provider(
-            "a",
-            1_000_000,
-            serves(400, 20),
-        );
+        let mut world = World::new(Policy::default(), seed)
+            .provider("breaks", 1_000, Manner::Breaks)
+            .provider("a", 1_000_000, serves(400, 20));
         world.run(100, ms(200), NITRO);
         let tally = world.run(1000, ms(200), NITRO);
         assert!(tally.share("breaks") < 0.03, "seed {seed}: {tally:?}");

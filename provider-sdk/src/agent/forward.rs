@@ -4,12 +4,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, SERVER};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::settings::AgentSettings;
@@ -90,8 +90,15 @@ impl Engine {
         head.uri = target;
         head.version = http::Version::HTTP_11;
         head.headers = self.call_headers(head.headers);
-        match self.client.request(Request::from_parts(head, body)).await {
+        let mut call = Request::from_parts(head, body);
+        let connection = capture_connection(&mut call);
+        match self.client.request(call).await {
             Ok(mut answer) => {
+                if closes_silently(answer.headers())
+                    && let Some(connection) = connection.connection_metadata().as_ref()
+                {
+                    connection.poison();
+                }
                 if self.down.load(Ordering::Relaxed) && self.down.swap(false, Ordering::Relaxed) {
                     tracing::info!("the engine answers again");
                 }
@@ -132,6 +139,14 @@ impl Engine {
         }
         to
     }
+}
+
+/// Whether this engine closes a connection after an answer without saying so: llama.cpp does after every stream. The next
+/// call sent into such a connection would be lost, so it is not used again.
+fn closes_silently(answer: &HeaderMap) -> bool {
+    answer
+        .get(SERVER)
+        .is_some_and(|server| server.as_bytes().starts_with(b"llama.cpp"))
 }
 
 /// A connector that does not hold small writes back, and gives up on an engine that does not accept.

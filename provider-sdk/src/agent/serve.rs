@@ -38,6 +38,8 @@ const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 const HEADER_BYTES_MAX: u32 = 16 * 1024;
 /// The most bytes of a refusal that are read.
 const REFUSAL_BYTES_MAX: usize = 16 * 1024;
+/// The most bytes of a call that are read only to be thrown away.
+const UNTAKEN_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Streams beside calls: hello, status, and calls that are only there to be refused.
 const STREAMS_SPARE: u32 = 64;
 
@@ -128,6 +130,8 @@ fn http2(agent: &Agent) -> http2::Builder<Tracked> {
         // Calls given up before they were taken, when a gateway's callers leave all at once: above 20, h2 would take
         // them for an attack and close the tunnel.
         .max_pending_accept_reset_streams(streams_max as usize)
+        // Counted over a connection's whole life, and a tunnel lives for weeks; its gateway is one the operator chose.
+        .max_local_error_reset_streams(None)
         .auto_date_header(false);
     builder
 }
@@ -167,7 +171,12 @@ impl Tunnel {
     async fn call(&self, request: Request<Incoming>, target: http::Uri) -> Reply {
         let running = match self.agent.calls.begin() {
             Ok(running) => running,
-            Err(why) => return reply::not_taken(why),
+            Err(why) => {
+                // Read and thrown away: an answer before the end of a request resets its stream, and HTTP/2 closes a
+                // connection on which too many streams were reset.
+                let _ = Limited::new(request.into_body(), UNTAKEN_BYTES_MAX).collect().await;
+                return reply::not_taken(why);
+            }
         };
         match self.agent.engine.forward(request, target).await {
             Ok(answer) => answer.map(|body| Either::Left(EngineBody::new(body, running))),

@@ -31,7 +31,11 @@ pub const fn at_ms(ms: u64) -> Time {
 }
 
 pub fn price(nano_per_million: u64) -> Price {
-    Price { prompt: nano_per_million, completion: nano_per_million, ..Price::default() }
+    Price {
+        prompt: nano_per_million,
+        completion: nano_per_million,
+        ..Price::default()
+    }
 }
 
 pub fn offer(model: &str, nano_per_million: u64) -> OfferedModel {
@@ -47,11 +51,18 @@ pub fn offer(model: &str, nano_per_million: u64) -> OfferedModel {
 }
 
 pub fn joined(provider: &str, models: Vec<OfferedModel>) -> Event {
-    Event::Joined { provider: ProviderId::from(provider), models }
+    Event::Joined {
+        provider: ProviderId::from(provider),
+        models,
+    }
 }
 
 pub fn started(provider: &str) -> Event {
-    Event::Started { provider: ProviderId::from(provider), model: ModelId::from(MODEL), prompt_tokens: PROMPT_TOKENS }
+    Event::Started {
+        provider: ProviderId::from(provider),
+        model: ModelId::from(MODEL),
+        prompt_tokens: PROMPT_TOKENS,
+    }
 }
 
 pub fn first_token(provider: &str, after: Duration) -> Event {
@@ -74,7 +85,10 @@ pub fn ended(provider: &str, first_token_seen: bool, end: End) -> Event {
 }
 
 pub fn served(after_first_token: Duration) -> End {
-    End::Served { completion_tokens: COMPLETION_TOKENS, after_first_token }
+    End::Served {
+        completion_tokens: COMPLETION_TOKENS,
+        after_first_token,
+    }
 }
 
 pub const fn ask(exchange: f64) -> Ask<'static> {
@@ -92,14 +106,22 @@ pub const fn ask(exchange: f64) -> Ask<'static> {
 
 /// A policy whose decisions a test can name: no dice.
 pub fn strict() -> Policy {
-    Policy { exploration: 0.0, jitter: 0.0, ..Policy::default() }
+    Policy {
+        exploration: 0.0,
+        jitter: 0.0,
+        ..Policy::default()
+    }
 }
 
 /// What a provider does with calls that start now.
 #[derive(Clone, Copy, Debug)]
 pub enum Manner {
     /// Answers; both times grow with the streams it has: × (1 + streams / slots).
-    Serves { first_token: Duration, gap: Duration, slots: u32 },
+    Serves {
+        first_token: Duration,
+        gap: Duration,
+        slots: u32,
+    },
     /// An error after this long.
     Fails { after: Duration },
     /// Nothing at all.
@@ -109,7 +131,11 @@ pub enum Manner {
 }
 
 pub const fn serves(first_token_ms: u64, gap_ms: u64) -> Manner {
-    Manner::Serves { first_token: ms(first_token_ms), gap: ms(gap_ms), slots: 16 }
+    Manner::Serves {
+        first_token: ms(first_token_ms),
+        gap: ms(gap_ms),
+        slots: 16,
+    }
 }
 
 /// What became of the calls of one stretch of time.
@@ -140,8 +166,16 @@ struct Call {
 }
 
 enum Step {
-    FirstToken { call: usize, started: Time, streams_s: Duration },
-    Ended { call: usize, first_token_seen: bool, end: End },
+    FirstToken {
+        call: usize,
+        started: Time,
+        streams_s: Duration,
+    },
+    Ended {
+        call: usize,
+        first_token_seen: bool,
+        end: End,
+    },
 }
 
 pub struct World {
@@ -191,7 +225,10 @@ impl World {
             if let Ok(plan) = route(&self.fleet, &ask(exchange), self.now, &mut self.rng) {
                 let first = plan.attempts[0].provider.to_string();
                 *self.tally.chosen.entry(first).or_default() += 1;
-                self.calls.push(Call { attempts: plan.attempts.into_vec(), tried: 0 });
+                self.calls.push(Call {
+                    attempts: plan.attempts.into_vec(),
+                    tried: 0,
+                });
                 self.attempt(self.calls.len() - 1);
             }
         }
@@ -232,34 +269,84 @@ impl World {
         self.fleet.apply(started(name), self.now);
         let (first_token_seen, end) = (false, End::FailedEarly);
         match self.manners[name] {
-            Manner::Serves { first_token, gap, slots } => {
+            Manner::Serves {
+                first_token,
+                gap,
+                slots,
+            } => {
                 let crowding = 1.0 + f64::from(streams) / f64::from(slots);
                 let streams_s = gap.mul_f64(crowding) * (COMPLETION_TOKENS - 1);
                 let started = self.now;
-                self.later(first_token.mul_f64(crowding), Step::FirstToken { call, started, streams_s });
+                self.later(
+                    first_token.mul_f64(crowding),
+                    Step::FirstToken {
+                        call,
+                        started,
+                        streams_s,
+                    },
+                );
             }
-            Manner::Fails { after } => self.later(after, Step::Ended { call, first_token_seen, end }),
-            Manner::Stalls => self.later(attempt.first_token_deadline, Step::Ended { call, first_token_seen, end }),
+            Manner::Fails { after } => self.later(
+                after,
+                Step::Ended {
+                    call,
+                    first_token_seen,
+                    end,
+                },
+            ),
+            Manner::Stalls => self.later(
+                attempt.first_token_deadline,
+                Step::Ended {
+                    call,
+                    first_token_seen,
+                    end,
+                },
+            ),
             Manner::Breaks => {
                 let started = self.now;
                 let streams_s = Duration::MAX;
-                self.later(ms(50), Step::FirstToken { call, started, streams_s });
+                self.later(
+                    ms(50),
+                    Step::FirstToken {
+                        call,
+                        started,
+                        streams_s,
+                    },
+                );
             }
         }
     }
 
     fn step(&mut self, step: Step) {
         match step {
-            Step::FirstToken { call, started, streams_s } => {
+            Step::FirstToken {
+                call,
+                started,
+                streams_s,
+            } => {
                 let after = self.now.saturating_since(started);
                 let name = self.name(call);
                 self.fleet.apply(first_token(&name, after), self.now);
-                let (after, end) =
-                    if streams_s == Duration::MAX { (ms(20), End::Broke) } else { (streams_s, served(streams_s)) };
+                let (after, end) = if streams_s == Duration::MAX {
+                    (ms(20), End::Broke)
+                } else {
+                    (streams_s, served(streams_s))
+                };
                 let first_token_seen = true;
-                self.later(after, Step::Ended { call, first_token_seen, end });
+                self.later(
+                    after,
+                    Step::Ended {
+                        call,
+                        first_token_seen,
+                        end,
+                    },
+                );
             }
-            Step::Ended { call, first_token_seen, end } => {
+            Step::Ended {
+                call,
+                first_token_seen,
+                end,
+            } => {
                 let name = self.name(call);
                 self.fleet.apply(ended(&name, first_token_seen, end), self.now);
                 match end {
