@@ -53,7 +53,8 @@ bench: ## Measure what the gateway adds to a call, next to nginx
 	loadtest/bench.sh
 
 faults: target/.packages ## Kill agent, engine and gateway under load; the money must add up
-	cargo nextest run --workspace --profile faults
+	cargo build --workspace --bins
+	cargo nextest run -p filature-gateway --profile faults --run-ignored only --no-capture
 
 docs: ## Build the API documentation of the crates
 	cargo doc --workspace --no-deps
@@ -73,6 +74,7 @@ clean: ## Remove everything that was built or installed here
 target/.packages:
 	@mkdir -p target
 	command -v redis-server >/dev/null || { apt-get update -q && apt-get install -qy --no-install-recommends redis-server; }
+	command -v cargo-nextest >/dev/null || cargo install cargo-nextest --locked --debug
 	@touch $@
 
 $(UV):

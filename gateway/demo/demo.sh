@@ -100,6 +100,7 @@ api_key=$("$bin/filature" keys create --account "$account" --name demo --data "$
 [[ -n $api_key ]] || fail "no API key was made"
 
 echo "model $model; the API is described at $gateway_url/docs; Ctrl-C ends everything"
+echo "the books: $bin/filature accounts books --data $data/ledger"
 echo "ready base_url=$gateway_url/v1 api_key=$api_key"
 wait -n "${started[@]}" || true
 tail -n 5 "$data"/*.log >&2

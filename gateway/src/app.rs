@@ -49,9 +49,11 @@ pub struct App {
     pub stop: Stop,
 }
 
-/// The two stages of stopping: first nothing new, later nothing at all.
+/// The stages of stopping, in their order.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
+    /// `/readyz` says so; everything is served as before.
+    pub announced: CancellationToken,
     /// No new connections, calls or tunnels; what runs may end.
     pub draining: CancellationToken,
     /// The grace is over: calls still running are cut and settled.

@@ -8,22 +8,29 @@ pub mod direct;
 pub mod provider;
 pub mod tunnel;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use filature_openapi::call::{Endpoint, Needs};
-use filature_router::{Ask, Capabilities, End, Endpoints, Event, NoRoute, Plan, Policy, ProviderId, Time, route};
+use filature_router::{
+    Ask, Capabilities, End, Endpoints, Event, ModelId, NoRoute, OfferedModel, Plan, Policy, ProviderId, Time, route,
+};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use provider::Provider;
 
+/// Models that are remembered after their last provider has left.
+const MODELS_KNOWN_MAX: usize = 10_000;
+
 /// All providers as this gateway sees them.
 pub struct Fleet {
     router: Mutex<filature_router::Fleet>,
     providers: RwLock<HashMap<ProviderId, Arc<Provider>>>,
+    /// Models that some provider has served since the start.
+    known: RwLock<HashSet<ModelId>>,
     freed: Notify,
     waiting: AtomicUsize,
     waiting_max: usize,
@@ -39,6 +46,7 @@ impl Fleet {
         Self {
             router: Mutex::new(filature_router::Fleet::new(policy)),
             providers: RwLock::new(HashMap::new()),
+            known: RwLock::new(HashSet::new()),
             freed: Notify::new(),
             waiting: AtomicUsize::new(0),
             waiting_max,
@@ -82,8 +90,24 @@ impl Fleet {
     pub fn join(&self, provider: Arc<Provider>, now: Time) {
         let models = provider.offered_models();
         let id = provider.id.clone();
+        self.remember(&models);
         self.providers.write().insert(id.clone(), provider);
         self.tell(Event::Joined { provider: id, models }, now);
+    }
+
+    /// Whether any provider has served `model` since the start: then its absence is likely to pass.
+    #[must_use]
+    pub fn has_known(&self, model: &str) -> bool {
+        self.known.read().contains(model)
+    }
+
+    fn remember(&self, models: &[OfferedModel]) {
+        let mut known = self.known.write();
+        for offered in models {
+            if known.len() < MODELS_KNOWN_MAX {
+                known.insert(offered.model.clone());
+            }
+        }
     }
 
     /// Removes a provider, unless a newer connection of the same provider has taken its place.

@@ -58,7 +58,7 @@ pub enum Reject {
     Overloaded(&'static str),
     /// The ledger does not answer; money fails closed.
     LedgerUnavailable,
-    /// The engine refused the request itself (400, 413, 422): the caller gets its reason.
+    /// The engine refused the request itself (400, 413, 422): the caller gets its error, in OpenAI's envelope.
     Engine {
         /// The engine's status.
         status: StatusCode,

@@ -99,7 +99,13 @@ async fn answer(
         ));
     }
     let (head, body) = request.into_parts();
-    let key = auth::caller(app, &head.headers).await?;
+    let key = match auth::caller(app, &head.headers).await {
+        Ok(key) => key,
+        Err(reject) => {
+            parse::discard(body, parse::STRANGER_BYTES_MAX).await;
+            return Err(reject);
+        }
+    };
     let place = Room::enter(app).ok_or(Reject::Overloaded("This gateway is at its limit of concurrent calls."))?;
     let body = parse::read_body(app, &head.headers, body).await?;
     let view = parse::view(endpoint, &body)?;

@@ -1,7 +1,8 @@
 //! Starts a gateway, runs it until it is told to stop, and stops it without losing a call.
 //!
-//! Stopping has three steps: nothing new (`/readyz` says so, connections finish what they have), then after
-//! `server.shutdown_grace_ms` calls still running are cut with an error chunk, then tunnels and background work end.
+//! Stopping has four steps: `/readyz` says so for `server.shutdown_announce_ms` while all goes on; then nothing new, and
+//! connections finish what they have; then after `server.shutdown_grace_ms` calls still running are cut with an error
+//! chunk; then tunnels and background work end.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
@@ -63,10 +64,15 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     app.tasks.spawn(keep_holds(app.clone()));
     let mut workers = Workers::start(&app, workers(&app.config))?;
     tracing::info!(listen = %listener.local_addr()?, workers = workers.count(), "the gateway serves");
+    let listener = tokio::net::TcpListener::from_std(listener)?;
     tokio::select! {
-        result = accept(&app, listener, &mut workers) => result?,
+        result = accept(&app, &listener, &mut workers) => result?,
         signal = stop_signal() => tracing::info!(signal = signal?, "stopping"),
     }
+    app.stop.announced.cancel();
+    let announce = Duration::from_millis(app.config.server.shutdown_announce_ms);
+    let _ = tokio::time::timeout(announce, accept(&app, &listener, &mut workers)).await;
+    drop(listener);
     stop(&app).await;
     tokio::task::spawn_blocking(|| workers.join()).await?;
     tracing::info!("stopped");
@@ -124,8 +130,7 @@ fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 /// Accepts connections and deals them out to the workers, up to `server.connections_max` at a time.
-async fn accept(app: &Arc<App>, listener: TcpListener, workers: &mut Workers) -> anyhow::Result<()> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
+async fn accept(app: &Arc<App>, listener: &tokio::net::TcpListener, workers: &mut Workers) -> anyhow::Result<()> {
     loop {
         match listener.accept().await {
             Ok((socket, _peer)) => {

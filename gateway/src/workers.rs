@@ -1,7 +1,8 @@
 //! Worker threads: each runs its own single-threaded runtime and keeps its connections to itself.
 //!
-//! One acceptor hands accepted sockets out in turn. A call then lives on one thread from its first byte to its last,
-//! so nothing on its path wakes another core (measured in `docs/decisions/002-thread-per-core.md`).
+//! One acceptor hands accepted sockets out in turn. A call to a direct provider then lives on one thread from its first
+//! byte to its last, so that nothing its caller waits for wakes another core (`docs/decisions/002-thread-per-core.md`). A
+//! call through a tunnel also visits the thread that accepted the tunnel.
 
 use std::net::TcpStream;
 use std::sync::Arc;

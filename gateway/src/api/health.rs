@@ -20,7 +20,7 @@ pub async fn alive() -> &'static str {
 /// Calls can be served: not stopping, the ledger answers, at least one provider is here.
 pub async fn ready(State(worker): State<Arc<Worker>>) -> Response {
     let app = &worker.app;
-    let problem = if app.stop.draining.is_cancelled() {
+    let problem = if app.stop.announced.is_cancelled() {
         Some("stopping\n")
     } else if app.ledger.ping().await.is_err() {
         Some("the ledger does not answer\n")

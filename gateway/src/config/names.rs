@@ -7,7 +7,15 @@ pub(super) const ENV_PREFIX: &str = "FILATURE_";
 
 /// Variables that share the prefix and belong to other programs of the house, or name the file itself.
 const ENV_ELSEWHERE: &[&str] = &["FILATURE_CONFIG", "FILATURE_BLESS"];
-const ENV_ELSEWHERE_PREFIXES: &[&str] = &["FILATURE_PROVIDER_", "FILATURE_LOADTEST_", "FILATURE_TEST_"];
+const ENV_ELSEWHERE_PREFIXES: &[&str] = &[
+    "FILATURE_PROVIDER_",
+    "FILATURE_LOADTEST_",
+    "FILATURE_TEST_",
+    "FILATURE_SEED",
+    "FILATURE_BLESS",
+    "FILATURE_GATEWAY",
+    "FILATURE_ENGINE_",
+];
 
 /// Flags with a short name of their own.
 const SHORT_FLAGS: &[(&str, &str, &str)] = &[

@@ -67,7 +67,10 @@ settings! {
         concurrent_calls_max: usize = 4096, 1..=1_000_000;
         /// Connections open at the same time; one more waits in the listen queue.
         connections_max: usize = 16_384, 1..=1_000_000;
-        /// Time running calls have to finish after SIGTERM, in milliseconds.
+        /// Time between SIGTERM and the end of new connections, in milliseconds. `/readyz` says `stopping` from the first
+        /// moment, so that a load balancer has this long to look elsewhere.
+        shutdown_announce_ms: u64 = 0, 0..=DAY_MS;
+        /// Time running calls have to finish after that, in milliseconds.
         shutdown_grace_ms: u64 = 30_000, 0..=DAY_MS;
     }
 
@@ -76,13 +79,13 @@ settings! {
         /// `redis://` URL of the ledger. None keeps the ledger in `data`, for one gateway on one machine.
         #[secret(masked)]
         redis: Option<String> = None;
-        /// Folder of the embedded ledger, the gateway's keys and the post journal.
+        /// Folder of the embedded ledger and of the key that signs receipts.
         data: PathBuf = PathBuf::from("data");
         /// How long the embedded ledger gathers posts before it writes them to disk together while they are few, in
         /// milliseconds.
         commit_delay_ms: u64 = 2, 0..=1000;
         /// The same while they are many, in milliseconds: a commit costs about as much as a hundred posts.
-        commit_delay_max_ms: u64 = 10, 0..=1000;
+        commit_delay_max_ms: u64 = 20, 0..=1000;
         /// Time one command to Redis may take, in milliseconds. A call whose money cannot be reserved in it fails.
         deadline_ms: u64 = 1000, 1..=60_000;
         /// How long a hold lives without being renewed, in milliseconds. Running calls renew theirs.

@@ -11,7 +11,7 @@ use filature_router::{Ask, NoRoute, Plan, Unfit};
 
 use super::live::{Listed, LiveCalls};
 use super::{Answer, Call, auth, meter, settle};
-use crate::app::Worker;
+use crate::app::{App, Worker};
 use crate::clock::now_ms;
 use crate::reject::Reject;
 
@@ -94,7 +94,7 @@ async fn plan(worker: &Worker, call: &Call, answer: &mut Answer) -> Result<Optio
                     "No provider is connected. Try again shortly.".to_owned(),
                 ));
             }
-            Err(NoRoute::UnknownModel) => return Err(Reject::UnknownModel(call.view.model.to_string())),
+            Err(NoRoute::UnknownModel) => return Err(unserved(app, &call.view.model)),
             Err(NoRoute::NoneEligible { reason }) => return Err(unfit(reason)),
         };
         if place.is_none() {
@@ -184,6 +184,16 @@ impl Quote {
         }
         fits
     }
+}
+
+/// Nobody serves the model: the caller's mistake, or the absence of providers that were here.
+fn unserved(app: &App, model: &str) -> Reject {
+    if app.fleet.has_known(model) {
+        return Reject::NoProvider(format!(
+            "No provider of the model `{model}` is connected now. Try again shortly."
+        ));
+    }
+    Reject::UnknownModel(model.to_owned())
 }
 
 /// No provider's offer fits the call: the caller's to mend where its sizes are at fault.

@@ -468,12 +468,14 @@ async fn refusal(status: StatusCode, body: Incoming) -> Failure {
     }
 }
 
+/// What is wrong with an answer, without a word of it: it may quote the prompt, and this goes to the log.
 fn describe(bad: &BadAnswer) -> String {
-    match bad {
-        BadAnswer::NotJson(what) => format!("the answer is no JSON: {what}"),
-        BadAnswer::NotAnAnswer(what) => format!("the answer is none: {what}"),
-        BadAnswer::Error { message, .. } => format!("200 with an error: {message}"),
-    }
+    let what = match bad {
+        BadAnswer::NotJson(_) => "the answer is no JSON",
+        BadAnswer::NotAnAnswer(_) => "the answer lacks what an answer has",
+        BadAnswer::Error { .. } => "200 with an error",
+    };
+    what.to_owned()
 }
 
 fn whole_response(call: &Call, provider: &Provider, body: Bytes) -> Response {

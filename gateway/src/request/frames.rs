@@ -1,4 +1,4 @@
-//! The stream's grammar: an engine's bytes in, the caller's bytes out. No I/O, no clock.
+//! The stream's grammar: an engine's bytes in, the caller's bytes out. No I/O.
 //!
 //! Events pass as they came. Four things are changed: the engine's own name for the model, usage the caller did not ask
 //! for (withheld), a usage chunk the caller asked for and the engine did not send (made from the count), and a missing
@@ -22,14 +22,14 @@ pub type Out = SmallVec<[Bytes; 4]>;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// Something that is no chunk of an answer.
-    #[error("the engine sent what is no chunk of an answer: {0}")]
-    NotAChunk(String),
+    #[error("the engine sent what is no chunk of an answer")]
+    NotAChunk,
     /// The connection to the provider broke.
     #[error("{0}")]
     Broken(String),
-    /// An error in the place of a chunk.
-    #[error("the engine reported an error in its stream: {0}")]
-    Error(String),
+    /// An error in the place of a chunk. What it says may quote the prompt, so it goes nowhere.
+    #[error("the engine reported an error in its stream")]
+    Error,
     /// An event beyond `upstream.event_bytes_max`.
     #[error("the engine sent an event of more than {0} bytes")]
     TooLong(usize),
@@ -126,8 +126,8 @@ impl Frames {
             return Ok(Step::Pass);
         }
         let view = parse_chunk(data).map_err(|bad| match bad {
-            BadAnswer::Error { message, .. } => Fault::Error(message),
-            BadAnswer::NotJson(what) | BadAnswer::NotAnAnswer(what) => Fault::NotAChunk(what),
+            BadAnswer::Error { .. } => Fault::Error,
+            BadAnswer::NotJson(_) | BadAnswer::NotAnAnswer(_) => Fault::NotAChunk,
         })?;
         self.note(&view, data);
         if view.usage_only && !self.include_usage {
@@ -208,16 +208,9 @@ impl Frames {
 
     /// What a caller gets whose stream broke and cannot go on: one error chunk in OpenAI's form, then `[DONE]`.
     #[must_use]
-    pub fn broken(&self, message: &str) -> Bytes {
+    pub fn broken(&self, code: &str, message: &str) -> Bytes {
         let id = self.id.as_deref().unwrap_or_default();
-        let chunk = error_chunk(
-            self.endpoint,
-            id,
-            &self.model,
-            now_ms() / 1000,
-            "provider_error",
-            message,
-        );
+        let chunk = error_chunk(self.endpoint, id, &self.model, now_ms() / 1000, code, message);
         let mut bytes = sse::event(&chunk).to_vec();
         bytes.extend_from_slice(&sse::DONE_EVENT);
         Bytes::from(bytes)

@@ -29,7 +29,6 @@ pub struct Live {
 pub struct Listed {
     app: Arc<App>,
     call: CallId,
-    expires_ms: u64,
 }
 
 impl LiveCalls {
@@ -45,7 +44,6 @@ impl LiveCalls {
         Listed {
             app: app.clone(),
             call: *call,
-            expires_ms,
         }
     }
 
@@ -67,14 +65,6 @@ impl LiveCalls {
             (*call, live.account.clone())
         })
         .collect()
-    }
-}
-
-impl Listed {
-    /// When the hold was first to expire, in milliseconds since the Unix epoch.
-    #[must_use]
-    pub fn expires_ms(&self) -> u64 {
-        self.expires_ms
     }
 }
 

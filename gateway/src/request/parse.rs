@@ -12,24 +12,35 @@ use http_body_util::BodyExt;
 use crate::app::App;
 use crate::reject::Reject;
 
+/// How much of a body is read only to be thrown away: from a stranger, and from a caller with a key whose body is too
+/// large.
+pub const STRANGER_BYTES_MAX: usize = 256 * 1024;
+const TOO_LARGE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// And for how long.
+const DISCARD_MAX: Duration = Duration::from_secs(5);
+
 /// Reads a request's body into one piece. A body that came in one network read is not copied.
 ///
 /// # Errors
 /// [`Reject::TooLarge`] beyond `server.body_bytes_max`, [`Reject::BodyTimeout`] beyond `server.body_read_timeout_ms`,
 /// [`Reject::BadRequest`] when the connection breaks.
-pub async fn read_body(app: &App, headers: &HeaderMap, body: Body) -> Result<Bytes, Reject> {
+pub async fn read_body(app: &App, headers: &HeaderMap, mut body: Body) -> Result<Bytes, Reject> {
     let server = &app.config.server;
     let bytes_max = usize::try_from(server.body_bytes_max).unwrap_or(usize::MAX);
     let announced = headers
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|announced| announced > bytes_max) {
+        discard(body, TOO_LARGE_BYTES_MAX).await;
         return Err(Reject::TooLarge { bytes_max });
     }
     let deadline = Duration::from_millis(server.body_read_timeout_ms);
-    match tokio::time::timeout(deadline, collect(body, announced, bytes_max)).await {
+    match tokio::time::timeout(deadline, collect(&mut body, announced, bytes_max)).await {
         Ok(Ok(Some(body))) => Ok(body),
-        Ok(Ok(None)) => Err(Reject::TooLarge { bytes_max }),
+        Ok(Ok(None)) => {
+            discard(body, TOO_LARGE_BYTES_MAX).await;
+            Err(Reject::TooLarge { bytes_max })
+        }
         Ok(Err(error)) => Err(Reject::BadRequest {
             message: format!("The body could not be read: {error}."),
             param: None,
@@ -39,8 +50,25 @@ pub async fn read_body(app: &App, headers: &HeaderMap, body: Body) -> Result<Byt
     }
 }
 
+/// Reads and throws away what a refused caller still sends, up to `bytes_max` and for a moment.
+///
+/// A connection that is closed while its caller still writes is reset, and the caller never sees the answer.
+pub async fn discard(mut body: Body, bytes_max: usize) {
+    let mut seen = 0;
+    let rest = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            seen += frame.data_ref().map_or(0, Bytes::len);
+            if seen > bytes_max {
+                break;
+            }
+        }
+    };
+    // Whether it came to its end or was cut: the caller is answered now.
+    let _ = tokio::time::timeout(DISCARD_MAX, rest).await;
+}
+
 /// The whole body, or `None` when it is longer than `bytes_max`.
-async fn collect(mut body: Body, announced: Option<usize>, bytes_max: usize) -> Result<Option<Bytes>, axum::Error> {
+async fn collect(body: &mut Body, announced: Option<usize>, bytes_max: usize) -> Result<Option<Bytes>, axum::Error> {
     let mut first = Bytes::new();
     let mut rest: Option<BytesMut> = None;
     while let Some(frame) = body.frame().await {

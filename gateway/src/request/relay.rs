@@ -79,7 +79,10 @@ pub fn head(response: &mut Response, call: &Call, provider: &Provider, content_t
 enum Stopped {
     Complete,
     CallerLeft,
+    /// The provider broke off.
     Broke(String),
+    /// The gateway cut the call: no fault of the provider's.
+    Cut(&'static str),
 }
 
 /// Carries a stream to its end and returns how it ended. `held` is what came up to the first token.
@@ -105,8 +108,8 @@ pub async fn pump(
     let stopped = tokio::select! {
         stopped = carried => stopped,
         () = caller.closed() => Stopped::CallerLeft,
-        () = worker.app.stop.cutting.cancelled() => Stopped::Broke("the gateway is stopping".to_owned()),
-        () = tokio::time::sleep(total_max) => Stopped::Broke("the answer took longer than a call may".to_owned()),
+        () = worker.app.stop.cutting.cancelled() => Stopped::Cut("The gateway is stopping."),
+        () = tokio::time::sleep(total_max) => Stopped::Cut("The answer took longer than a call may."),
     };
     let outcome = match stopped {
         Stopped::Complete => {
@@ -115,10 +118,15 @@ pub async fn pump(
             CallOutcome::Completed
         }
         Stopped::CallerLeft => CallOutcome::Cancelled,
+        Stopped::Cut(why) => {
+            drop(body);
+            give(&caller, Out::from_iter([frames.broken("gateway_cut", why)]), patience).await;
+            CallOutcome::Cancelled
+        }
         Stopped::Broke(why) => {
             drop(body);
             tracing::info!(call = %call.id, provider = %attempt.provider, why, "a stream broke");
-            let last = frames.broken("The provider broke off in the middle of its answer.");
+            let last = frames.broken("provider_error", "The provider broke off in the middle of its answer.");
             give(&caller, Out::from_iter([last]), patience).await;
             CallOutcome::Broken
         }

@@ -16,13 +16,15 @@ use crate::telemetry::{CallSample, trace};
 /// A ledger that does not answer is asked again after this long, then twice as long, up to [`RETRY_MAX`].
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(5);
+/// A ledger that has been away for this long may stay away; the record then goes to the log.
+const GIVE_UP: Duration = Duration::from_secs(600);
 
 /// Ends a call's hold: posts what was delivered, or gives all of it back.
 pub async fn settle(app: &Arc<App>, call: Call, admitted: Admitted, outcome: Outcome) {
     // An answer without any output is free.
     let delivered = outcome.served.as_ref().filter(|served| served.meter.output_bytes > 0);
     let record = delivered.map(|served| record(app, &call, &admitted, served));
-    step(app, &call, admitted.listed.expires_ms(), record.as_ref()).await;
+    step(app, &call, record.as_ref()).await;
     sample(app, &call, &outcome, record.as_ref());
     tracing::debug!(
         call = %call.id,
@@ -34,8 +36,9 @@ pub async fn settle(app: &Arc<App>, call: Call, admitted: Admitted, outcome: Out
     );
 }
 
-/// Posts or voids, asking again while the hold lives: both are idempotent.
-async fn step(app: &App, call: &Call, give_up_ms: u64, record: Option<&UsageRecord>) {
+/// Posts or voids, asking again for as long as [`GIVE_UP`]: both are idempotent, and the hold is renewed meanwhile.
+async fn step(app: &App, call: &Call, record: Option<&UsageRecord>) {
+    let first = Instant::now();
     let mut pause = RETRY_FIRST;
     let name = if record.is_some() { "post" } else { "void" };
     loop {
@@ -46,7 +49,7 @@ async fn step(app: &App, call: &Call, give_up_ms: u64, record: Option<&UsageReco
         };
         app.metrics.ledger_step(name, began.elapsed(), done.is_err());
         let Err(error) = done else { return };
-        if now_ms() > give_up_ms || app.stop.ended.is_cancelled() {
+        if first.elapsed() > GIVE_UP || app.stop.ended.is_cancelled() {
             // The record holds no words of the call, only ids, counts and amounts.
             let record = record.and_then(|record| serde_json::to_string(record).ok());
             tracing::error!(call = %call.id, step = name, %error, record, "a call could not be settled; its hold will expire");

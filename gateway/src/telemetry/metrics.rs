@@ -51,7 +51,6 @@ struct Instruments {
     calls_active: BoundUpDownCounter<i64>,
     tunnels: BoundUpDownCounter<i64>,
     connections: BoundUpDownCounter<i64>,
-    journal: BoundUpDownCounter<i64>,
     attempts: Attempts,
     rejections: Closed<Counter<u64>>,
     ledger_steps: Closed<Histogram<f64>>,
@@ -92,11 +91,6 @@ impl Metrics {
         if failed {
             self.0.ledger_failures.with(step, |counter| counter.add(1));
         }
-    }
-
-    /// Posts entered (positive) or left (negative) the journal.
-    pub fn journal(&self, delta: i64) {
-        self.0.journal.add(delta);
     }
 
     /// Tunnels opened (positive) or closed (negative).
@@ -154,7 +148,6 @@ pub(super) fn start(resource: &Resource, collector: Option<&Collector>) -> anyho
         calls_active: at_rest(&names::CALLS_ACTIVE),
         tunnels: at_rest(&names::TUNNELS),
         connections: at_rest(&names::CONNECTIONS),
-        journal: at_rest(&names::JOURNAL),
         attempts: Attempts::new(&meter),
         rejections: Closed::new(counter(&meter, &names::REJECTIONS), names::CODE),
         ledger_steps: Closed::new(histogram(&meter, &names::LEDGER_STEP), names::STEP),

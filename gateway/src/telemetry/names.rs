@@ -115,8 +115,6 @@ metrics! {
     LEDGER_STEP = "filature.ledger.step.duration", Kind::Histogram(LEDGER_S), "s", [STEP];
     /// Steps of the ledger that failed for want of the ledger.
     LEDGER_FAILURES = "filature.ledger.step.failures", Kind::Counter, "{step}", [STEP];
-    /// Posts of finished calls that wait in the journal for the ledger.
-    JOURNAL = "filature.journal.posts", Kind::Level, "{post}", [];
     /// Tunnels that are open.
     TUNNELS = "filature.tunnels.open", Kind::Level, "{tunnel}", [];
     /// Connections that are open.

@@ -115,7 +115,6 @@ fn levels_are_shown_before_anything_happens() {
         "filature_calls_active",
         "filature_tunnels_open",
         "filature_connections_open",
-        "filature_journal_posts",
     ] {
         assert_eq!(value(&scrape, name, &[]), Some(0.0), "{name} in\n{scrape}");
     }

@@ -136,13 +136,7 @@ fn half_an_event_never_reaches_the_caller() {
 #[test]
 fn an_error_in_the_stream_is_a_fault_and_is_not_passed_on() {
     let engine = stream(&[HI, r#"{"error":{"message":"out of memory","code":500}}"#]);
-    check(
-        false,
-        false,
-        &engine,
-        &stream(&[HI]),
-        Err(Fault::Error("out of memory".to_owned())),
-    );
+    check(false, false, &engine, &stream(&[HI]), Err(Fault::Error));
 }
 
 #[test]
@@ -156,7 +150,7 @@ fn garbage_is_a_fault() {
     let mut frames = Frames::new(&view(false), false, 4096);
     let (got, ended) = fed(&mut frames, stream(&[HI, "<html>"]).as_bytes(), 10_000);
     assert_eq!(got, stream(&[HI]));
-    assert!(matches!(ended, Err(Fault::NotAChunk(_))), "{ended:?}");
+    assert_eq!(ended, Err(Fault::NotAChunk));
 }
 
 #[test]
@@ -175,7 +169,7 @@ fn a_broken_stream_ends_in_an_error_chunk_and_done() {
     let mut frames = Frames::new(&view(false), false, 4096);
     let (_, ended) = fed(&mut frames, stream(&[HI]).as_bytes(), 1000);
     assert_eq!(ended, Err(Fault::Truncated));
-    let last = String::from_utf8(frames.broken("it broke").to_vec()).expect("text");
+    let last = String::from_utf8(frames.broken("provider_error", "it broke").to_vec()).expect("text");
     let events: Vec<&str> = last.split("\n\n").collect();
     let chunk: serde_json::Value = serde_json::from_str(events[0].trim_start_matches("data: ")).expect("JSON");
     assert_eq!(

@@ -1,5 +1,6 @@
 //! The commands of `filature-provider`. Decides words, output and exit status; the work is the library's.
 
+use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -118,11 +119,16 @@ pub fn run(cli: Cli) -> ExitCode {
     }
 }
 
+/// Prints a line; a reader that has left (`| head`) is no error.
+fn print_line(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
 fn key_new(path: &Path) -> ExitCode {
     let key = ProviderKey::generate(&mut rand::rng());
     finish(
         key.store(path)
-            .map(|()| println!("{}", key.public()))
+            .map(|()| print_line(&key.public().to_string()))
             .map_err(|error| vec![error.to_string()]),
     )
 }
@@ -130,7 +136,7 @@ fn key_new(path: &Path) -> ExitCode {
 fn key_show(path: &Path) -> ExitCode {
     finish(
         ProviderKey::load(path)
-            .map(|key| println!("{}", key.public()))
+            .map(|key| print_line(&key.public().to_string()))
             .map_err(|error| vec![error.to_string()]),
     )
 }
@@ -147,7 +153,7 @@ fn offer_show(flags: &Flags) -> ExitCode {
         let signed = SignedOffer::sign(&offer, &settings.key).map_err(|error| vec![error.to_string()])?;
         serde_json::to_string_pretty(&signed).map_err(|error| vec![error.to_string()])
     });
-    finish(shown.map(|text| println!("{text}")))
+    finish(shown.map(|text| print_line(&text)))
 }
 
 fn serve(run: &Run) -> ExitCode {
@@ -161,6 +167,7 @@ fn serve(run: &Run) -> ExitCode {
     };
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match run.log_format {
         LogFormat::Text => logs.init(),
