@@ -1,0 +1,110 @@
+//! What goes through the writer: an entry, what it writes to disk, and what it then does to memory.
+
+use super::state::{Earned, State};
+use super::tables::{Entered, Tables};
+use crate::id::{AccountId, CallId, KeyId, ProviderId};
+use crate::key::{KeyHash, KeyRecord};
+use crate::ledger::{Deposit, LedgerError};
+use crate::money::Nano;
+use crate::record::{Leg, UsageRecord};
+
+/// What goes to disk.
+pub(super) enum Entry {
+    Post(PostEntry),
+    Deposit(Deposit),
+    Account {
+        id: AccountId,
+        name: String,
+        created_ms: u64,
+    },
+    Key {
+        record: KeyRecord,
+        hash: KeyHash,
+    },
+    Revoke {
+        key: KeyId,
+        revoked_ms: u64,
+    },
+}
+
+/// A record on its way to disk, with what the books need of it.
+pub(super) struct PostEntry {
+    pub(super) account: AccountId,
+    pub(super) key: KeyId,
+    pub(super) call: CallId,
+    pub(super) cost: Nano,
+    pub(super) parts: Vec<(ProviderId, Earned)>,
+    pub(super) json: Vec<u8>,
+}
+
+/// What came of an entry.
+pub(super) struct Done {
+    /// Whether it was new.
+    pub(super) fresh: bool,
+    /// Of a post: what the call costs.
+    pub(super) charged: Nano,
+    /// Of a post: what was given back.
+    pub(super) released: Nano,
+}
+
+impl Entry {
+    /// A checked record, made ready outside of every lock.
+    pub(super) fn post(record: &UsageRecord) -> Result<Self, LedgerError> {
+        let json =
+            serde_json::to_vec(record).map_err(|_| LedgerError::Damaged("the record cannot be written".into()))?;
+        let part = |leg: &Leg| {
+            (
+                leg.provider.clone(),
+                Earned {
+                    fee: leg.fee,
+                    earned: leg.earned,
+                },
+            )
+        };
+        Ok(Self::Post(PostEntry {
+            account: record.account.clone(),
+            key: record.key.clone(),
+            call: record.call,
+            cost: record.cost,
+            parts: record.legs.iter().map(part).collect(),
+            json,
+        }))
+    }
+
+    /// Puts the entry into the transaction. Returns (fresh, charged).
+    pub(super) fn write(&self, tables: &mut Tables<'_>) -> Entered<(bool, Nano)> {
+        let fresh = match self {
+            Self::Post(post) => return tables.post(post),
+            Self::Deposit(deposit) => tables.deposit(deposit),
+            Self::Account { id, name, created_ms } => tables.account(id, name, *created_ms),
+            Self::Key { record, hash } => tables.key(record, hash),
+            Self::Revoke { key, revoked_ms } => tables.revoke(key, *revoked_ms),
+        }?;
+        Ok(fresh.map(|fresh| (fresh, Nano::ZERO)))
+    }
+
+    /// Puts the entry, now on disk, into memory.
+    pub(super) fn apply(&self, state: &mut State, (fresh, charged): (bool, Nano)) -> Done {
+        let mut released = Nano::ZERO;
+        match self {
+            Self::Post(post) => released = state.finish_post(post, fresh),
+            _ if !fresh => {}
+            Self::Deposit(deposit) => state.add_deposit(&deposit.account, deposit.amount),
+            Self::Account { id, name, created_ms } => state.add_account(id, name, *created_ms),
+            Self::Key { record, hash } => state.add_key(record, hash),
+            Self::Revoke { key, revoked_ms } => state.revoke(key, *revoked_ms),
+        }
+        Done {
+            fresh,
+            charged,
+            released,
+        }
+    }
+
+    /// Takes the entry, which did not get to disk, back.
+    pub(super) fn abandon(&self, state: &mut State) {
+        if let Self::Post(post) = self {
+            state.abandon_post(&post.account, &post.call);
+        }
+    }
+}

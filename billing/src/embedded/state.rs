@@ -1,0 +1,213 @@
+//! What the embedded ledger keeps in memory: accounts, keys, holds and the sums over them. No I/O, no clock, no lock.
+//!
+//! Deposits, posts and keys arrive here only after they are on disk (`writer` sees to that). What calls do is in `holds`.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::store::Durable;
+use crate::id::{AccountId, CallId, KeyId, ProviderId};
+use crate::key::{KeyHash, KeyRecord};
+use crate::ledger::{Account, Earnings, LedgerError, Totals};
+use crate::money::Nano;
+
+/// Balances, holds and keys.
+pub(super) struct State {
+    pub(super) accounts: HashMap<AccountId, Account>,
+    pub(super) keys: HashMap<KeyId, KeyState>,
+    hashes: HashMap<KeyHash, KeyId>,
+    pub(super) holds: HashMap<CallId, Hold>,
+    /// The holds by expiry, except those that are being posted.
+    pub(super) expiry: BTreeSet<(u64, CallId)>,
+    pub(super) earnings: BTreeMap<ProviderId, Earned>,
+    pub(super) totals: Totals,
+}
+
+pub(super) struct KeyState {
+    pub(super) record: KeyRecord,
+    pub(super) spent: Nano,
+}
+
+/// Money set aside for a call.
+pub(super) struct Hold {
+    pub(super) account: AccountId,
+    pub(super) amount: Nano,
+    pub(super) expires_ms: u64,
+    /// Posts of this call on their way to disk. While there are any, the hold is theirs: no void, no sweep.
+    pub(super) posts: u32,
+}
+
+/// What a provider has earned, and the fees taken from it.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Earned {
+    pub(super) fee: Nano,
+    pub(super) earned: Nano,
+}
+
+/// The sum of what is bounded elsewhere: the writer refuses whatever would exceed it before it reaches the disk.
+pub(super) fn add(amount: Nano, more: Nano) -> Nano {
+    amount
+        .plus(more)
+        .expect("the writer bounds the totals, and no part exceeds its total")
+}
+
+/// `available` with `change` added: both are within ±2⁵³ times the number of accounts.
+pub(super) fn shift(available: &mut i64, total: &mut i128, change: i64) {
+    *available = available
+        .checked_add(change)
+        .expect("balances are bounded by the totals");
+    *total = total
+        .checked_add(i128::from(change))
+        .expect("the sum of balances fits 128 bits");
+}
+
+impl State {
+    /// The state after a start: what was on disk, and no holds.
+    pub(super) fn new(durable: Durable) -> Result<Self, LedgerError> {
+        let Durable {
+            accounts,
+            keys,
+            earnings,
+        } = durable;
+        let mut totals = Totals::default();
+        let damaged = |_| LedgerError::Damaged("the sums are too large".into());
+        for account in &accounts {
+            totals.deposited = totals.deposited.plus(account.deposited).map_err(damaged)?;
+            totals.available = totals.available.saturating_add(i128::from(account.available));
+            totals.spent = totals.spent.plus(account.spent).map_err(damaged)?;
+        }
+        for (_, earned) in &earnings {
+            totals.fees = totals.fees.plus(earned.fee).map_err(damaged)?;
+            totals.earned = totals.earned.plus(earned.earned).map_err(damaged)?;
+        }
+        if !totals.are_conserved() {
+            return Err(LedgerError::Damaged(format!("the sums do not add up: {totals:?}")));
+        }
+        Ok(Self {
+            accounts: accounts
+                .into_iter()
+                .map(|account| (account.id.clone(), account))
+                .collect(),
+            hashes: keys
+                .iter()
+                .map(|(record, hash, _)| (*hash, record.id.clone()))
+                .collect(),
+            keys: keys
+                .into_iter()
+                .map(|(record, _, spent)| (record.id.clone(), KeyState { record, spent }))
+                .collect(),
+            holds: HashMap::new(),
+            expiry: BTreeSet::new(),
+            earnings: earnings.into_iter().collect(),
+            totals,
+        })
+    }
+
+    pub(super) fn add_account(&mut self, id: &AccountId, name: &str, created_ms: u64) {
+        let (deposited, held, spent) = (Nano::ZERO, Nano::ZERO, Nano::ZERO);
+        let account = Account {
+            id: id.clone(),
+            name: name.to_owned(),
+            created_ms,
+            deposited,
+            available: 0,
+            held,
+            spent,
+        };
+        self.accounts.insert(id.clone(), account);
+    }
+
+    pub(super) fn add_deposit(&mut self, account: &AccountId, amount: Nano) {
+        let account = self
+            .accounts
+            .get_mut(account)
+            .expect("the writer saw it on disk, and none is ever removed");
+        account.deposited = add(account.deposited, amount);
+        self.totals.deposited = add(self.totals.deposited, amount);
+        shift(&mut account.available, &mut self.totals.available, amount.signed());
+        assert_conserved(account, &self.totals);
+    }
+
+    pub(super) fn add_key(&mut self, record: &KeyRecord, hash: &KeyHash) {
+        self.hashes.insert(*hash, record.id.clone());
+        self.keys.insert(
+            record.id.clone(),
+            KeyState {
+                record: record.clone(),
+                spent: Nano::ZERO,
+            },
+        );
+    }
+
+    pub(super) fn revoke(&mut self, key: &KeyId, revoked_ms: u64) {
+        if let Some(key) = self.keys.get_mut(key) {
+            key.record.revoked_ms.get_or_insert(revoked_ms);
+        }
+    }
+
+    pub(super) fn account(&self, id: &AccountId) -> Option<Account> {
+        self.accounts.get(id).cloned()
+    }
+
+    pub(super) fn accounts(&self) -> Vec<Account> {
+        let mut accounts: Vec<_> = self.accounts.values().cloned().collect();
+        accounts.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        accounts
+    }
+
+    pub(super) fn key(&self, id: &KeyId) -> Option<KeyRecord> {
+        self.keys.get(id).map(|key| key.record.clone())
+    }
+
+    pub(super) fn key_by_hash(&self, hash: &KeyHash) -> Option<KeyRecord> {
+        self.hashes.get(hash).and_then(|id| self.key(id))
+    }
+
+    pub(super) fn keys(&self, account: Option<&AccountId>) -> Vec<KeyRecord> {
+        let records = self.keys.values().map(|key| &key.record);
+        let mut keys: Vec<_> = records
+            .filter(|key| account.is_none_or(|id| key.account == *id))
+            .cloned()
+            .collect();
+        keys.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        keys
+    }
+
+    pub(super) fn key_spent(&self, account: &AccountId, key: &KeyId) -> Option<Nano> {
+        self.keys
+            .get(key)
+            .filter(|key| key.record.account == *account)
+            .map(|key| key.spent)
+    }
+
+    pub(super) fn earnings(&self) -> Vec<Earnings> {
+        let earnings = self
+            .earnings
+            .iter()
+            .map(|(provider, &Earned { fee, earned })| Earnings {
+                provider: provider.clone(),
+                cost: add(fee, earned),
+                fee,
+                earned,
+            });
+        earnings.collect()
+    }
+
+    pub(super) fn totals(&self) -> Totals {
+        self.totals
+    }
+}
+
+/// Nothing appeared and nothing vanished: in the account that was touched, and over all.
+pub(super) fn assert_conserved(account: &Account, totals: &Totals) {
+    let kept = account
+        .available
+        .checked_add(account.held.signed())
+        .and_then(|n| n.checked_add(account.spent.signed()));
+    assert_eq!(
+        kept,
+        Some(account.deposited.signed()),
+        "account {} does not add up: {account:?}",
+        account.id
+    );
+    assert!(totals.are_conserved(), "the ledger does not add up: {totals:?}");
+}

@@ -1,0 +1,214 @@
+//! The embedded ledger's file: opens and locks it, reads it at the start, and looks records up. What a transaction
+//! writes is in `tables`; nothing else knows redb.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable};
+
+use super::state::Earned;
+use super::tables::{ACCOUNTS, BALANCES, CALLS, EARNINGS, KEY_SPENT, KEYS, RECORDS, Tables};
+use crate::id::{AccountId, CallId, ProviderId};
+use crate::key::{KeyHash, KeyRecord};
+use crate::ledger::{Account, LedgerError, Totals};
+use crate::money::Nano;
+use crate::record::UsageRecord;
+
+/// The file's name inside the ledger's folder.
+const FILE: &str = "ledger.redb";
+/// Pages kept in memory, in bytes: enough for the upper levels of the trees and the newest records.
+const CACHE_BYTES: usize = 32 << 20;
+
+/// What a start finds on disk.
+pub(super) struct Durable {
+    pub(super) accounts: Vec<Account>,
+    pub(super) keys: Vec<(KeyRecord, KeyHash, Nano)>,
+    pub(super) earnings: Vec<(ProviderId, Earned)>,
+}
+
+/// The open file.
+pub(super) struct Store(Database);
+
+/// Why a transaction came to nothing: the disk's reason, worded for the operator.
+#[derive(Debug)]
+pub(super) struct StoreError(String);
+
+impl<E: Into<redb::Error>> From<E> for StoreError {
+    fn from(error: E) -> Self {
+        Self(error.into().to_string())
+    }
+}
+
+impl From<StoreError> for LedgerError {
+    fn from(error: StoreError) -> Self {
+        Self::Unavailable(error.0)
+    }
+}
+
+/// Something stored is not what this program wrote.
+pub(super) fn damaged(what: &str) -> LedgerError {
+    LedgerError::Damaged(format!("{what} cannot be read"))
+}
+
+impl Store {
+    /// Opens or makes the file in `dir`, and locks it.
+    pub(super) fn open(dir: &Path) -> Result<Self, LedgerError> {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        made.map_err(|error| {
+            LedgerError::Unavailable(format!("the folder {} cannot be made: {error}", dir.display()))
+        })?;
+        match Database::builder().set_cache_size(CACHE_BYTES).create(dir.join(FILE)) {
+            Ok(db) => {
+                let store = Self(db);
+                store.make_tables()?;
+                Ok(store)
+            }
+            Err(DatabaseError::DatabaseAlreadyOpen) => Err(LedgerError::InUse(dir.display().to_string())),
+            Err(error) => Err(LedgerError::Unavailable(format!(
+                "{}: {error}",
+                dir.join(FILE).display()
+            ))),
+        }
+    }
+
+    fn make_tables(&self) -> Result<(), StoreError> {
+        let txn = self.0.begin_write()?;
+        Tables::open(&txn, &Totals::default())?;
+        Ok(txn.commit()?)
+    }
+
+    /// Reads everything that is kept in memory.
+    pub(super) fn load(&self) -> Result<Durable, LedgerError> {
+        Ok(Durable {
+            accounts: self.load_accounts()?,
+            keys: self.load_keys()?,
+            earnings: self.load_earnings()?,
+        })
+    }
+
+    fn load_accounts(&self) -> Result<Vec<Account>, LedgerError> {
+        let read = || -> Result<Vec<_>, StoreError> {
+            let txn = self.0.begin_read()?;
+            let (names, balances) = (txn.open_table(ACCOUNTS)?, txn.open_table(BALANCES)?);
+            let mut rows = Vec::new();
+            for row in names.iter()? {
+                let (id, about) = row?;
+                let (name, created_ms) = about.value();
+                let balance = balances.get(id.value())?.map(|balance| balance.value());
+                rows.push((
+                    id.value().to_owned(),
+                    name.to_owned(),
+                    created_ms,
+                    balance.unwrap_or_default(),
+                ));
+            }
+            Ok(rows)
+        };
+        let account = |(id, name, created_ms, (deposited, spent)): (String, String, u64, (u64, u64))| {
+            let deposited = Nano::new(deposited).ok()?;
+            let spent = Nano::new(spent).ok()?;
+            let available = deposited.signed().checked_sub(spent.signed())?;
+            let id = AccountId::parse(&id).ok()?;
+            Some(Account {
+                id,
+                name,
+                created_ms,
+                deposited,
+                available,
+                held: Nano::ZERO,
+                spent,
+            })
+        };
+        read()?
+            .into_iter()
+            .map(|row| account(row).ok_or_else(|| damaged("an account")))
+            .collect()
+    }
+
+    fn load_keys(&self) -> Result<Vec<(KeyRecord, KeyHash, Nano)>, LedgerError> {
+        let read = || -> Result<Vec<_>, StoreError> {
+            let txn = self.0.begin_read()?;
+            let (keys, spent) = (txn.open_table(KEYS)?, txn.open_table(KEY_SPENT)?);
+            let mut rows = Vec::new();
+            for row in keys.iter()? {
+                let (id, about) = row?;
+                let (json, hash) = about.value();
+                let spent = spent.get(id.value())?.map(|spent| spent.value());
+                rows.push((
+                    serde_json::from_slice::<KeyRecord>(json),
+                    hash,
+                    spent.unwrap_or_default(),
+                ));
+            }
+            Ok(rows)
+        };
+        let keys = read()?.into_iter().map(|(record, hash, spent)| {
+            let record = record.map_err(|_| damaged("a key"))?;
+            Ok((
+                record,
+                KeyHash::from_bytes(hash),
+                Nano::new(spent).map_err(|_| damaged("a key"))?,
+            ))
+        });
+        keys.collect()
+    }
+
+    fn load_earnings(&self) -> Result<Vec<(ProviderId, Earned)>, LedgerError> {
+        let read = || -> Result<Vec<_>, StoreError> {
+            let txn = self.0.begin_read()?;
+            let table = txn.open_table(EARNINGS)?;
+            let rows = table
+                .iter()?
+                .map(|row| row.map(|(id, sums)| (id.value().to_owned(), sums.value())));
+            Ok(rows.collect::<Result<_, _>>()?)
+        };
+        let earned = |(id, (fee, earned)): (String, (u64, u64))| {
+            let earned = Earned {
+                fee: Nano::new(fee).ok()?,
+                earned: Nano::new(earned).ok()?,
+            };
+            Some((ProviderId::parse(&id).ok()?, earned))
+        };
+        read()?
+            .into_iter()
+            .map(|row| earned(row).ok_or_else(|| damaged("a provider's earnings")))
+            .collect()
+    }
+
+    /// The record of a posted call.
+    pub(super) fn record(&self, account: &AccountId, call: &CallId) -> Result<Option<UsageRecord>, LedgerError> {
+        let read = || -> Result<_, StoreError> {
+            let txn = self.0.begin_read()?;
+            let place = txn
+                .open_table(CALLS)?
+                .get((call.number(), account.as_str()))?
+                .map(|place| place.value());
+            let Some((segment, from, length, _)) = place else {
+                return Ok(None);
+            };
+            let json = txn.open_table(RECORDS)?.get(segment)?;
+            Ok(Some(json.and_then(|json| {
+                let range = usize::try_from(from).ok()?..usize::try_from(from.checked_add(length)?).ok()?;
+                serde_json::from_slice(json.value().get(range)?).ok()
+            })))
+        };
+        read()?
+            .map(|record| record.ok_or_else(|| damaged("a record")))
+            .transpose()
+    }
+
+    /// Does `work` in one transaction, which is on disk when this returns. `totals` are those before it.
+    pub(super) fn write<R>(
+        &self,
+        totals: &Totals,
+        work: impl FnOnce(&mut Tables<'_>) -> Result<R, StoreError>,
+    ) -> Result<R, StoreError> {
+        let txn = self.0.begin_write()?;
+        let mut tables = Tables::open(&txn, totals)?;
+        let result = work(&mut tables)?;
+        tables.flush()?;
+        txn.commit()?;
+        Ok(result)
+    }
+}

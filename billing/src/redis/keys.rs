@@ -1,0 +1,155 @@
+//! The names of all Redis keys. Those of one account share a shard's hash tag, so that every money step stays on one
+//! slot of a cluster; what finds a key by its hash lies on a slot of its own.
+
+use crate::id::{AccountId, CallId, KeyId};
+use crate::key::KeyHash;
+
+/// Into how many slots accounts are spread. Changing it would lose every account: it is part of the data's form.
+pub(super) const SHARDS: u8 = 16;
+
+/// What the functions of `ledger.lua` are called, before their own names.
+pub(super) const FUNCTION_PREFIX: &str = "filature_1_";
+
+/// One ledger shard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Shard(u8);
+
+impl Shard {
+    /// The shard of an account: FNV-1a (64 bits, folded to 32) over its id, modulo 16.
+    pub(super) fn of(account: &AccountId) -> Self {
+        let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        let hash = account.as_str().bytes().fold(0xcbf2_9ce4_8422_2325, step);
+        // The lowest byte alone is FNV's weakest.
+        let [a, b, c, d, ..] = (hash ^ (hash >> 32)).to_le_bytes();
+        Self((a ^ b ^ c ^ d) & SHARDS.saturating_sub(1))
+    }
+
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        (0..SHARDS).map(Self)
+    }
+
+    fn key(self, name: &str) -> String {
+        format!("{{s{:02}}}:{name}", self.0)
+    }
+
+    /// Set of account ids.
+    pub(super) fn accounts(self) -> String {
+        self.key("accounts")
+    }
+
+    /// Sorted set of `account:call`, by when the hold expires.
+    pub(super) fn expiry(self) -> String {
+        self.key("expiry")
+    }
+
+    /// Stream of records.
+    pub(super) fn records(self) -> String {
+        self.key("records")
+    }
+
+    /// Hash of `provider:fee` and `provider:earned`.
+    pub(super) fn earnings(self) -> String {
+        self.key("earnings")
+    }
+
+    /// Hash of the sums over the shard's accounts.
+    pub(super) fn totals(self) -> String {
+        self.key("totals")
+    }
+
+    /// Hash of an account's name and balances.
+    pub(super) fn account(self, account: &str) -> String {
+        self.key(&format!("account:{account}"))
+    }
+
+    /// Set of an account's key ids.
+    pub(super) fn account_keys(self, account: &str) -> String {
+        self.key(&format!("keys:{account}"))
+    }
+
+    /// Hash of what is known of a key.
+    pub(super) fn api_key(self, key: &KeyId) -> String {
+        self.key(&format!("key:{key}"))
+    }
+
+    /// The amount a call holds; `member` as in [`member`].
+    pub(super) fn hold(self, member: &str) -> String {
+        self.key(&format!("hold:{member}"))
+    }
+
+    /// Where a call's record lies in the stream, and what it cost.
+    pub(super) fn marker(self, member: &str) -> String {
+        self.key(&format!("record:{member}"))
+    }
+
+    /// A deposit that was made.
+    pub(super) fn deposit(self, account: &AccountId, id: &str) -> String {
+        self.key(&format!("deposit:{account}:{id}"))
+    }
+}
+
+/// How a call is named inside its shard. An account id has no colon, so this has one reading.
+pub(super) fn member(account: &AccountId, call: &CallId) -> String {
+    format!("{account}:{call}")
+}
+
+/// Which key has this hash: `account key`.
+pub(super) fn by_hash(hash: &KeyHash) -> String {
+    format!("key-hash:{{{hash}}}")
+}
+
+/// Whose key this is.
+pub(super) fn owner(key: &KeyId) -> String {
+    format!("key-owner:{{{key}}}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(n: u32) -> AccountId {
+        AccountId::parse(&format!("acct_{n}")).expect("an id")
+    }
+
+    /// What version 1 gave; other values would mean that stored accounts are not found again.
+    const SHARDS_OF_THE_FIRST_EIGHT: [u8; 8] = [4, 0, 11, 7, 3, 10, 2, 14];
+
+    #[test]
+    fn the_shard_of_an_account_never_changes() {
+        let shards: Vec<_> = (0..8).map(|n| Shard::of(&account(n)).0).collect();
+        assert_eq!(shards, SHARDS_OF_THE_FIRST_EIGHT);
+    }
+
+    #[test]
+    fn accounts_spread_evenly() {
+        let mut counts = [0_u32; SHARDS as usize];
+        for n in 0..16_000 {
+            counts[usize::from(Shard::of(&account(n)).0)] += 1;
+        }
+        assert!(counts.iter().all(|&count| (850..1150).contains(&count)), "{counts:?}");
+    }
+
+    #[test]
+    fn all_keys_of_an_account_share_a_tag() {
+        let account = account(7);
+        let shard = Shard::of(&account);
+        let tag = format!("{{s{:02}}}:", shard.0);
+        let member = member(
+            &account,
+            &CallId::parse("gen-01HF7YAT000000000000000000").expect("an id"),
+        );
+        let key = KeyId::parse("key_a").expect("an id");
+        for name in [
+            shard.account(account.as_str()),
+            shard.account_keys(account.as_str()),
+            shard.api_key(&key),
+            shard.hold(&member),
+            shard.marker(&member),
+            shard.deposit(&account, "a{b}c"),
+            shard.expiry(),
+        ] {
+            assert!(name.starts_with(&tag), "{name}");
+        }
+        assert_eq!(owner(&key), "key-owner:{key_a}");
+    }
+}

@@ -1,0 +1,41 @@
+//! Where a ledger lives during a test: a folder, or a server of its own. Gone when the test is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use filature_billing::{EmbeddedLedger, EmbeddedSettings, Ledger, open_redis};
+use tempfile::TempDir;
+
+use crate::server::Server;
+
+pub enum Home {
+    Embedded { ledger: Arc<dyn Ledger>, _dir: TempDir },
+    Redis { ledger: Arc<dyn Ledger>, server: Server },
+}
+
+/// Commits at once: tests of facts need not wait for company.
+pub const AT_ONCE: EmbeddedSettings = EmbeddedSettings {
+    gather_min: Duration::ZERO,
+    gather_max: Duration::ZERO,
+    waiting_max: 1 << 16,
+};
+
+impl Home {
+    pub fn embedded() -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let ledger = Arc::new(EmbeddedLedger::open(&dir.path().join("data"), AT_ONCE).expect("an embedded ledger"));
+        Self::Embedded { ledger, _dir: dir }
+    }
+
+    pub async fn redis() -> Self {
+        let server = Server::start(&[]);
+        let ledger = Arc::new(open_redis(&server.url()).await.expect("a ledger in Redis"));
+        Self::Redis { ledger, server }
+    }
+
+    pub fn ledger(&self) -> Arc<dyn Ledger> {
+        match self {
+            Self::Embedded { ledger, .. } | Self::Redis { ledger, .. } => Arc::clone(ledger),
+        }
+    }
+}

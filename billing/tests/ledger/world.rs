@@ -1,0 +1,231 @@
+//! Accounts, keys and calls to try a ledger with, and the sums that must always add up.
+
+use std::sync::Arc;
+
+use filature_billing::{
+    AccountId, ApiKey, CallId, CallOutcome, Deposit, FeeBps, KeyId, KeyRecord, Ledger, Leg, Nano, Price, ProviderId,
+    Reserve, ReserveError, Tokens, UsageRecord,
+};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+/// The first moment of every test, in Unix milliseconds.
+pub const START_MS: u64 = 1_800_000_000_000;
+/// How long a hold lives unless a test says otherwise.
+pub const HOLD_MS: u64 = 60_000;
+
+pub fn nano(nano: u64) -> Nano {
+    Nano::new(nano).expect("an amount")
+}
+
+/// A payer: an account and a key of it.
+#[derive(Clone, Debug)]
+pub struct Payer {
+    pub account: AccountId,
+    pub key: KeyId,
+}
+
+pub struct World {
+    pub ledger: Arc<dyn Ledger>,
+    pub rng: StdRng,
+    pub now_ms: u64,
+}
+
+impl World {
+    pub fn new(ledger: Arc<dyn Ledger>) -> Self {
+        Self {
+            ledger,
+            rng: StdRng::seed_from_u64(1),
+            now_ms: START_MS,
+        }
+    }
+
+    pub fn call(&mut self) -> CallId {
+        CallId::generate(self.now_ms, &mut self.rng)
+    }
+
+    pub async fn payer(&mut self, deposit: u64) -> Payer {
+        let account = AccountId::generate(&mut self.rng);
+        self.ledger
+            .create_account(&account, "somebody", self.now_ms)
+            .await
+            .expect("an account");
+        if deposit > 0 {
+            let deposit = self.deposit(&account, "first", deposit);
+            assert!(self.ledger.deposit(&deposit).await.expect("a deposit").fresh);
+        }
+        let key = self.key(&account, None).await.0.id;
+        Payer { account, key }
+    }
+
+    pub async fn key(&mut self, account: &AccountId, expires_ms: Option<u64>) -> (KeyRecord, ApiKey) {
+        let secret = ApiKey::generate(&mut self.rng);
+        let record = KeyRecord {
+            id: KeyId::generate(&mut self.rng),
+            account: account.clone(),
+            name: "a key".into(),
+            hint: secret.hint(),
+            created_ms: self.now_ms,
+            expires_ms,
+            revoked_ms: None,
+        };
+        self.ledger.create_key(&record, &secret.hash()).await.expect("a key");
+        (record, secret)
+    }
+
+    pub fn deposit(&self, account: &AccountId, id: &str, amount: u64) -> Deposit {
+        let (id, note) = (id.to_owned(), "from a test".to_owned());
+        Deposit {
+            id,
+            account: account.clone(),
+            amount: nano(amount),
+            note,
+            now_ms: self.now_ms,
+        }
+    }
+
+    pub fn ask(&mut self, payer: &Payer, quote: u64, quote_min: u64) -> Reserve {
+        let (account, key) = (payer.account.clone(), payer.key.clone());
+        let (quote, quote_min) = (nano(quote), nano(quote_min));
+        let call = self.call();
+        Reserve {
+            call,
+            account,
+            key,
+            quote,
+            quote_min,
+            now_ms: self.now_ms,
+            expires_ms: self.now_ms + HOLD_MS,
+        }
+    }
+
+    /// Holds exactly `quote` for a new call.
+    pub async fn hold(&mut self, payer: &Payer, quote: u64) -> CallId {
+        let ask = self.ask(payer, quote, quote);
+        let reserved = self.ledger.reserve(&ask).await.expect("affordable");
+        assert_eq!(reserved.held, ask.quote);
+        ask.call
+    }
+
+    pub async fn try_hold(&mut self, payer: &Payer, quote: u64) -> Result<CallId, ReserveError> {
+        let ask = self.ask(payer, quote, quote);
+        self.ledger.reserve(&ask).await.map(|_| ask.call)
+    }
+
+    /// A call served by one provider.
+    pub fn record(&self, payer: &Payer, call: CallId, cost: u64) -> UsageRecord {
+        self.record_of(payer, call, &[("provider-a", cost)])
+    }
+
+    /// A call served by several providers, each for its cost. The fee is 5 %.
+    pub fn record_of(&self, payer: &Payer, call: CallId, costs: &[(&str, u64)]) -> UsageRecord {
+        let fee_bps = FeeBps::new(500).expect("in range");
+        let tokens = Tokens {
+            prompt: 12,
+            cached_prompt: 0,
+            completion: 34,
+            reasoning: 0,
+        };
+        let legs = costs.iter().map(|&(provider, cost)| {
+            let (fee, earned) = fee_bps.split(nano(cost));
+            let provider = ProviderId::parse(provider).expect("an id");
+            let price = Price {
+                call: nano(cost),
+                ..Price::default()
+            };
+            Leg {
+                provider,
+                quantization: None,
+                price,
+                tokens,
+                cost: nano(cost),
+                fee,
+                earned,
+            }
+        });
+        let legs: Vec<_> = legs.collect();
+        let cost = Nano::sum(legs.iter().map(|leg| leg.cost)).expect("small");
+        UsageRecord {
+            version: UsageRecord::VERSION,
+            call,
+            account: payer.account.clone(),
+            key: payer.key.clone(),
+            endpoint: "/v1/chat/completions".into(),
+            model: "sim-small".into(),
+            stream: true,
+            created_ms: self.now_ms,
+            ended_ms: self.now_ms + 1_000,
+            first_token_ms: Some(120),
+            outcome: CallOutcome::Completed,
+            finish_reason: Some("stop".into()),
+            claimed: Some(tokens),
+            counted: tokens,
+            billed: tokens,
+            counted_by: "bytes".into(),
+            fee_bps,
+            quote: cost,
+            cost,
+            fee: Nano::sum(legs.iter().map(|leg| leg.fee)).expect("small"),
+            legs,
+        }
+    }
+
+    /// Asserts an account's (available, held, spent), and that everything adds up.
+    pub async fn check(&self, payer: &Payer, available: i64, held: u64, spent: u64) {
+        let account = self
+            .ledger
+            .account(&payer.account)
+            .await
+            .expect("an answer")
+            .expect("an account");
+        let found = (account.available, account.held.get(), account.spent.get());
+        assert_eq!(found, (available, held, spent), "(available, held, spent)");
+        check_sums(&*self.ledger).await;
+    }
+}
+
+/// Nothing appeared, nothing vanished, and the totals are the sums of what they are totals of.
+pub async fn check_sums(ledger: &dyn Ledger) {
+    let totals = ledger.totals().await.expect("totals");
+    assert!(totals.are_conserved(), "{totals:?}");
+    let accounts = ledger.accounts().await.expect("accounts");
+    let signed = |amount: Nano| i128::from(amount.get());
+    let mut sums = [0_i128; 4];
+    for account in &accounts {
+        let kept = i128::from(account.available) + signed(account.held) + signed(account.spent);
+        assert_eq!(kept, signed(account.deposited), "{account:?}");
+        let parts = [
+            signed(account.deposited),
+            account.available.into(),
+            signed(account.held),
+            signed(account.spent),
+        ];
+        sums.iter_mut().zip(parts).for_each(|(sum, part)| *sum += part);
+    }
+    assert_eq!(
+        sums,
+        [
+            signed(totals.deposited),
+            totals.available,
+            signed(totals.held),
+            signed(totals.spent)
+        ]
+    );
+    let (mut fees, mut earned) = (0, 0);
+    for earnings in ledger.earnings().await.expect("earnings") {
+        assert_eq!(earnings.fee.plus(earnings.earned), Ok(earnings.cost), "{earnings:?}");
+        fees += earnings.fee.get();
+        earned += earnings.earned.get();
+    }
+    assert_eq!((fees, earned), (totals.fees.get(), totals.earned.get()));
+    let mut spent = 0;
+    for key in ledger.keys(None).await.expect("keys") {
+        spent += ledger
+            .key_spent(&key.account, &key.id)
+            .await
+            .expect("an answer")
+            .expect("a key")
+            .get();
+    }
+    assert_eq!(spent, totals.spent.get(), "what the keys spent");
+}
