@@ -63,7 +63,7 @@ pub enum Reject {
         /// The engine's status.
         status: StatusCode,
         /// The engine's error.
-        envelope: ErrorEnvelope,
+        envelope: Box<ErrorEnvelope>,
     },
     /// Every attempt failed before the first token.
     ProvidersFailed {

@@ -9,6 +9,7 @@
 //! the task ends in [`settle`]. That is why reserving happens there and not before.
 
 pub mod admit;
+pub mod attempt;
 pub mod auth;
 pub mod dispatch;
 pub mod frames;

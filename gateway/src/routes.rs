@@ -22,7 +22,6 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Builds the router of one worker.
 ///
 /// Calls to models come first and have no layer around them: they name themselves and catch their own panics.
-#[must_use]
 pub fn table(worker: Arc<Worker>) -> Router {
     let calls = Router::new()
         .route("/v1/chat/completions", post(chat_completions))

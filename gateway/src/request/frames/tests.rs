@@ -59,7 +59,7 @@ fn events_of_one_network_chunk_go_out_as_one_piece() {
     let mut out = Out::new();
     let engine = Bytes::from(stream(&[ROLE, HI, HI, HI]));
     frames.push(engine.clone(), &mut out).expect("a good stream");
-    assert_eq!(out.as_slice(), [engine.clone()]);
+    assert_eq!(out.as_slice(), std::slice::from_ref(&engine));
     assert_eq!(out[0].as_ptr(), engine.as_ptr(), "not a copy");
 }
 
