@@ -75,7 +75,10 @@ impl EmbeddedLedger {
     /// [`LedgerError::InUse`] if another process has it open, [`LedgerError::Unavailable`] if the disk refuses, and
     /// [`LedgerError::Damaged`] if what is there is no ledger, or one that does not add up.
     pub fn open(dir: &Path, settings: EmbeddedSettings) -> Result<Self, LedgerError> {
-        let shared = Arc::new(Shared::open(dir, settings)?);
+        Self::start(Arc::new(Shared::open(dir, settings)?))
+    }
+
+    fn start(shared: Arc<Shared>) -> Result<Self, LedgerError> {
         let writer = std::thread::Builder::new().name("ledger-writer".into()).spawn({
             let shared = Arc::clone(&shared);
             move || shared.write_until_closed()

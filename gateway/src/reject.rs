@@ -232,7 +232,8 @@ impl Reject {
                 SERVER,
                 Some("no_provider"),
                 why.clone(),
-            ),
+            )
+            .retry_after(Duration::from_secs(2)),
             Self::ProvidersFull { retry_after } => Told::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "rate_limit_error",

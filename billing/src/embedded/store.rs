@@ -59,17 +59,20 @@ impl Store {
             LedgerError::Unavailable(format!("the folder {} cannot be made: {error}", dir.display()))
         })?;
         match Database::builder().set_cache_size(CACHE_BYTES).create(dir.join(FILE)) {
-            Ok(db) => {
-                let store = Self(db);
-                store.make_tables()?;
-                Ok(store)
-            }
+            Ok(db) => Self::new(db),
             Err(DatabaseError::DatabaseAlreadyOpen) => Err(LedgerError::InUse(dir.display().to_string())),
             Err(error) => Err(LedgerError::Unavailable(format!(
                 "{}: {error}",
                 dir.join(FILE).display()
             ))),
         }
+    }
+
+    /// The store in an open file, with all its tables.
+    pub(super) fn new(db: Database) -> Result<Self, LedgerError> {
+        let store = Self(db);
+        store.make_tables()?;
+        Ok(store)
     }
 
     fn make_tables(&self) -> Result<(), StoreError> {

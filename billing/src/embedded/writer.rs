@@ -45,7 +45,10 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn open(dir: &Path, settings: EmbeddedSettings) -> Result<Self, LedgerError> {
-        let store = Store::open(dir)?;
+        Self::with(Store::open(dir)?, settings)
+    }
+
+    fn with(store: Store, settings: EmbeddedSettings) -> Result<Self, LedgerError> {
         let state = State::new(store.load()?)?;
         let (queue, filled, failure) = (Mutex::default(), Condvar::new(), OnceLock::new());
         Ok(Self {
@@ -193,5 +196,183 @@ impl Drop for Stopped<'_> {
         let mut queue = self.0.queue.lock();
         queue.closed = true;
         queue.jobs.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use redb::backends::InMemoryBackend;
+    use redb::{Database, StorageBackend};
+
+    use super::*;
+    use crate::embedded::EmbeddedLedger;
+    use crate::id::KeyId;
+    use crate::key::{KeyHash, KeyRecord};
+    use crate::ledger::{Deposit, Ledger, Reserve, ReserveError};
+    use crate::money::Nano;
+    use crate::record::tests::example;
+
+    /// A disk that can be broken.
+    #[derive(Debug, Default)]
+    struct Disk {
+        inner: InMemoryBackend,
+        broken: Arc<AtomicBool>,
+    }
+
+    impl Disk {
+        fn check(&self) -> std::io::Result<()> {
+            let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+            if self.broken.load(Ordering::SeqCst) {
+                Err(full())
+            } else {
+                Ok(())
+            }
+        }
+    }
+
+    impl StorageBackend for Disk {
+        fn len(&self) -> std::io::Result<u64> {
+            self.inner.len()
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+            self.inner.read(offset, out)
+        }
+
+        fn set_len(&self, len: u64) -> std::io::Result<()> {
+            self.check()?;
+            self.inner.set_len(len)
+        }
+
+        fn sync_data(&self) -> std::io::Result<()> {
+            self.check()?;
+            self.inner.sync_data()
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+            self.check()?;
+            self.inner.write(offset, data)
+        }
+    }
+
+    /// A ledger on a disk that can be broken, with the account and key of the example record and 1,000 nano.
+    async fn ledger(settings: EmbeddedSettings) -> (EmbeddedLedger, Arc<AtomicBool>) {
+        let disk = Disk::default();
+        let broken = Arc::clone(&disk.broken);
+        let db = Database::builder().create_with_backend(disk).expect("a database");
+        let shared = Shared::with(Store::new(db).expect("tables"), settings).expect("an empty ledger");
+        let ledger = EmbeddedLedger::start(Arc::new(shared)).expect("a writer");
+        let (account, id) = (example().account, example().key);
+        ledger
+            .create_account(&account, "somebody", 1)
+            .await
+            .expect("an account");
+        let (name, hint) = (String::new(), String::new());
+        let key = KeyRecord {
+            id,
+            account,
+            name,
+            hint,
+            created_ms: 1,
+            expires_ms: None,
+            revoked_ms: None,
+        };
+        ledger.create_key(&key, &KeyHash::of("secret")).await.expect("a key");
+        ledger.deposit(&deposit("first")).await.expect("a deposit");
+        (ledger, broken)
+    }
+
+    fn deposit(id: &str) -> Deposit {
+        let amount = Nano::new(1_000).expect("small");
+        Deposit {
+            id: id.into(),
+            account: example().account,
+            amount,
+            note: String::new(),
+            now_ms: 1,
+        }
+    }
+
+    fn ask() -> Reserve {
+        let (record, quote) = (example(), example().quote);
+        let (account, key) = (record.account, record.key);
+        Reserve {
+            call: record.call,
+            account,
+            key,
+            quote,
+            quote_min: quote,
+            now_ms: 1,
+            expires_ms: 2,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_broken_disk_moves_no_money_and_stops_new_calls() {
+        let (ledger, broken) = ledger(EmbeddedSettings::default()).await;
+        ledger.reserve(&ask()).await.expect("reserved");
+        let before = ledger.totals().await.expect("totals");
+
+        broken.store(true, Ordering::SeqCst);
+        for _ in 0..2 {
+            let refused = ledger.post(&example(), 1).await;
+            assert!(matches!(refused, Err(LedgerError::Unavailable(_))), "{refused:?}");
+        }
+        assert!(ledger.deposit(&deposit("second")).await.is_err());
+        assert!(
+            ledger
+                .revoke_key(&KeyId::parse("key_example").expect("an id"), 1)
+                .await
+                .is_err()
+        );
+        assert!(ledger.ping().await.is_err());
+        assert_eq!(ledger.totals().await, Ok(before), "memory never leads the disk");
+        let mut another = ask();
+        another.call = CallId::generate(7, &mut rand::rng());
+        assert!(matches!(
+            ledger.reserve(&another).await,
+            Err(ReserveError::Unavailable(_))
+        ));
+        // The hold of the failed post is as any other.
+        assert_eq!(ledger.sweep(2).await.expect("swept").holds, 1);
+    }
+
+    #[tokio::test]
+    async fn too_many_waiting_writes_are_refused() {
+        let gather = Duration::from_millis(300);
+        let settings = EmbeddedSettings {
+            gather_min: gather,
+            gather_max: gather,
+            waiting_max: 2,
+        };
+        let (ledger, _disk) = ledger(settings).await;
+        let (one, two, three) = (deposit("a"), deposit("b"), deposit("c"));
+        let results = tokio::join!(ledger.deposit(&one), ledger.deposit(&two), ledger.deposit(&three));
+        assert!(results.0.is_ok() && results.1.is_ok());
+        assert!(matches!(results.2, Err(LedgerError::Unavailable(_))));
+        assert_eq!(ledger.totals().await.expect("totals").deposited.get(), 3_000);
+    }
+
+    #[tokio::test]
+    async fn whoever_stops_waiting_is_served_all_the_same_and_so_are_the_others() {
+        let gather = Duration::from_millis(50);
+        let settings = EmbeddedSettings {
+            gather_min: gather,
+            gather_max: gather,
+            waiting_max: 9,
+        };
+        let (ledger, _disk) = ledger(settings).await;
+        let deposits = ["a", "b", "c", "d"].map(deposit);
+        let gone = async {
+            let (a, d) = (ledger.deposit(&deposits[0]), ledger.deposit(&deposits[3]));
+            tokio::time::timeout(Duration::from_millis(1), async { tokio::join!(a, d) }).await
+        };
+        let (gone, b, c) = tokio::join!(gone, ledger.deposit(&deposits[1]), ledger.deposit(&deposits[2]));
+        assert!(gone.is_err());
+        assert!(b.expect("a deposit").fresh && c.expect("a deposit").fresh);
+        assert_eq!(ledger.totals().await.expect("totals").deposited.get(), 5_000);
     }
 }

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::RedisSettings;
 use super::keys::FUNCTION_PREFIX;
+use super::rows::Row;
 use crate::ledger::LedgerError;
 
 /// The functions, as the server gets them.
@@ -69,7 +70,7 @@ impl Connection {
     }
 
     /// Sends many commands at once, all about keys of one slot.
-    pub(super) async fn send_all<T: FromRedisValue>(&self, commands: &redis::Pipeline) -> Result<T, LedgerError> {
+    async fn send_all<T: FromRedisValue>(&self, commands: &redis::Pipeline) -> Result<T, LedgerError> {
         let answer = timeout(self.deadline, commands.query_async(&mut self.manager.clone())).await;
         answer.map_err(|_| self.late())?.map_err(|error| unavailable(&error))
     }
@@ -84,6 +85,31 @@ impl Connection {
             }
             Some(result) => result.map_err(|error| unavailable(&error)),
             None => Err(self.late()),
+        }
+    }
+
+    /// The hash in `key`.
+    pub(super) async fn row(&self, key: &str) -> Result<Row, LedgerError> {
+        self.send(redis::cmd("HGETALL").arg(key)).await
+    }
+
+    /// The members of the set in `key`, in order.
+    pub(super) async fn members(&self, key: &str) -> Result<Vec<String>, LedgerError> {
+        let mut members: Vec<String> = self.send(redis::cmd("SMEMBERS").arg(key)).await?;
+        members.sort_unstable();
+        Ok(members)
+    }
+
+    /// The hashes in `keys`, all of one shard.
+    pub(super) async fn rows(&self, keys: impl IntoIterator<Item = String>) -> Result<Vec<Row>, LedgerError> {
+        let mut pipeline = redis::pipe();
+        for key in keys {
+            pipeline.cmd("HGETALL").arg(key);
+        }
+        if pipeline.is_empty() {
+            Ok(vec![])
+        } else {
+            self.send_all(&pipeline).await
         }
     }
 

@@ -34,20 +34,21 @@ local function release(account, hold, expiry, totals, member)
   return amount
 end
 
--- How much can be held: the quote, or all there is if that is at least the minimum; nil if it is not. Looks by taking
--- and putting back, so that no amount is compared as a double.
-local function affordable(account, quote, quote_min)
-  local after = redis.call('HINCRBY', account, 'available', negative(quote))
-  redis.call('HINCRBY', account, 'available', quote)
-  if after >= 0 then
+-- Takes the quote from what is available, or all there is if that is at least the minimum. Returns how much it took,
+-- or nil if it took nothing. Looks by taking and putting back, so that no amount is compared as a double.
+local function take(account, quote, quote_min)
+  if redis.call('HINCRBY', account, 'available', negative(quote)) >= 0 then
     return quote
   end
-  after = redis.call('HINCRBY', account, 'available', negative(quote_min))
+  redis.call('HINCRBY', account, 'available', quote)
+  local after = redis.call('HINCRBY', account, 'available', negative(quote_min))
   redis.call('HINCRBY', account, 'available', quote_min)
-  if after >= 0 then
-    return redis.call('HGET', account, 'available')
+  if after < 0 then
+    return nil
   end
-  return nil
+  local available = redis.call('HGET', account, 'available')
+  redis.call('HINCRBY', account, 'available', negative(available))
+  return available
 end
 
 local function reserve(keys, args)
@@ -69,11 +70,11 @@ local function reserve(keys, args)
   if redis.call('EXISTS', hold) == 1 then
     return { 'already_reserved' }
   end
-  local held = affordable(account, quote, quote_min)
+  local held = take(account, quote, quote_min)
   if not held then
     return { 'insufficient', redis.call('HGET', account, 'available') }
   end
-  move(account, totals, 'available', negative(held))
+  redis.call('HINCRBY', totals, 'available', negative(held))
   move(account, totals, 'held', held)
   redis.call('SET', hold, held)
   redis.call('ZADD', expiry, expires_ms, member)
