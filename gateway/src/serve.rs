@@ -28,6 +28,8 @@ use crate::{admin, ledger};
 
 /// Connections the kernel may hold while the acceptor is busy.
 const BACKLOG: i32 = 1024;
+/// How long connections may take to send their last bytes, even when the grace is over.
+const FLUSH_MIN: Duration = Duration::from_secs(1);
 /// How long cut calls may take to settle, and tasks to end, before the process ends regardless.
 const SETTLE_MAX: Duration = Duration::from_secs(5);
 
@@ -157,8 +159,10 @@ async fn stop_signal() -> anyhow::Result<&'static str> {
 }
 
 async fn stop(app: &App) {
+    let began = Instant::now();
+    let grace = Duration::from_millis(app.config.server.shutdown_grace_ms);
     app.stop.draining.cancel();
-    if !quiet(app, Duration::from_millis(app.config.server.shutdown_grace_ms)).await {
+    if !quiet(app, grace).await {
         tracing::warn!(
             calls = app.room.taken(),
             "the grace is over: cutting the calls that still run"
@@ -166,6 +170,9 @@ async fn stop(app: &App) {
         app.stop.cutting.cancel();
         quiet(app, SETTLE_MAX).await;
     }
+    // A settled call's last bytes may still be on their way to a slow reader.
+    let left = grace.saturating_sub(began.elapsed()).max(FLUSH_MIN);
+    let _ = tokio::time::timeout(left, app.connections.wait_below(1)).await;
     app.stop.ended.cancel();
     app.tasks.close();
     if tokio::time::timeout(SETTLE_MAX, app.tasks.wait()).await.is_err() {

@@ -1,11 +1,11 @@
 //! The embedded ledger's file: opens and locks it, reads it at the start, and looks records up. What a transaction
 //! writes is in `tables`; nothing else knows redb.
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{DirBuilder, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError};
 
 use super::state::Earned;
 use super::tables::{ACCOUNTS, BALANCES, CALLS, EARNINGS, KEY_SPENT, KEYS, RECORDS, Tables};
@@ -51,6 +51,15 @@ pub(super) fn damaged(what: &str) -> LedgerError {
     LedgerError::Damaged(format!("{what} cannot be read"))
 }
 
+/// Whether the file is not one that redb wrote, as opposed to one that cannot be opened now.
+fn is_damage(error: &DatabaseError) -> bool {
+    match error {
+        DatabaseError::UpgradeRequired(_) | DatabaseError::Storage(StorageError::Corrupted(_)) => true,
+        DatabaseError::Storage(StorageError::Io(error)) => error.kind() == std::io::ErrorKind::InvalidData,
+        _ => false,
+    }
+}
+
 impl Store {
     /// Opens or makes the file in `dir`, and locks it.
     pub(super) fn open(dir: &Path) -> Result<Self, LedgerError> {
@@ -58,13 +67,16 @@ impl Store {
         made.map_err(|error| {
             LedgerError::Unavailable(format!("the folder {} cannot be made: {error}", dir.display()))
         })?;
-        match Database::builder().set_cache_size(CACHE_BYTES).create(dir.join(FILE)) {
+        let file = dir.join(FILE);
+        let about = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
+        // Made here so that others cannot read it, whoever made the folder.
+        let made = OpenOptions::new().create(true).append(true).mode(0o600).open(&file);
+        made.map_err(|error| LedgerError::Unavailable(about(&error)))?;
+        match Database::builder().set_cache_size(CACHE_BYTES).create(&file) {
             Ok(db) => Self::new(db),
             Err(DatabaseError::DatabaseAlreadyOpen) => Err(LedgerError::InUse(dir.display().to_string())),
-            Err(error) => Err(LedgerError::Unavailable(format!(
-                "{}: {error}",
-                dir.join(FILE).display()
-            ))),
+            Err(error) if is_damage(&error) => Err(LedgerError::Damaged(about(&error))),
+            Err(error) => Err(LedgerError::Unavailable(about(&error))),
         }
     }
 

@@ -19,6 +19,8 @@ const LIBRARY: &str = include_str!("ledger.lua");
 const VERSION_MAJOR_MIN: u32 = 7;
 /// Commands that may wait for the socket; above that, callers wait until their deadline.
 const WAITING_MAX: usize = 1024;
+/// Hashes read with one command, so that a long list does not outlast the deadline.
+const ROWS_AT_ONCE: usize = 500;
 /// Longest pause between two attempts to reconnect.
 const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Attempts per failed command; the next command starts over.
@@ -42,9 +44,10 @@ impl Connection {
         let tcp = TcpSettings::default()
             .set_nodelay(true)
             .set_user_timeout(deadline.saturating_mul(3));
+        // The error says what is wrong with the URL, without repeating it: it may hold a password.
         let info = url
             .into_connection_info()
-            .map_err(|_| LedgerError::Unavailable("this is no Redis URL".into()))?;
+            .map_err(|error| LedgerError::Unavailable(format!("this is no Redis URL: {error}")))?;
         let client = Client::open(info.set_tcp_settings(tcp)).map_err(|error| unavailable(&error))?;
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(deadline))
@@ -101,16 +104,16 @@ impl Connection {
     }
 
     /// The hashes in `keys`, all of one shard.
-    pub(super) async fn rows(&self, keys: impl IntoIterator<Item = String>) -> Result<Vec<Row>, LedgerError> {
-        let mut pipeline = redis::pipe();
-        for key in keys {
-            pipeline.cmd("HGETALL").arg(key);
+    pub(super) async fn rows(&self, keys: &[String]) -> Result<Vec<Row>, LedgerError> {
+        let mut rows = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(ROWS_AT_ONCE) {
+            let mut pipeline = redis::pipe();
+            for key in keys {
+                pipeline.cmd("HGETALL").arg(key);
+            }
+            rows.extend(self.send_all::<Vec<Row>>(&pipeline).await?);
         }
-        if pipeline.is_empty() {
-            Ok(vec![])
-        } else {
-            self.send_all(&pipeline).await
-        }
+        Ok(rows)
     }
 
     async fn try_send<T: FromRedisValue>(&self, command: &Cmd) -> Option<Result<T, RedisError>> {

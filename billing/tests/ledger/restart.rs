@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -97,8 +98,20 @@ async fn a_folder_that_cannot_be_written_is_an_error() {
     std::fs::write(dir.path().join("data/ledger.redb"), "not a ledger").expect("written");
     assert!(matches!(
         open_embedded(&dir.path().join("data")),
-        Err(LedgerError::Unavailable(_))
+        Err(LedgerError::Damaged(_))
     ));
+}
+
+#[tokio::test]
+async fn only_its_owner_reads_the_ledger() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mode = |path: &Path| std::fs::metadata(path).expect("there").permissions().mode() & 0o777;
+    std::fs::create_dir(dir.path().join("open")).expect("a folder");
+    for name in ["open", "new/data"] {
+        drop(open(&dir.path().join(name)));
+        assert_eq!(mode(&dir.path().join(name).join("ledger.redb")), 0o600);
+    }
+    assert_eq!(mode(&dir.path().join("new/data")), 0o700);
 }
 
 /// A child process that posts as fast as it can, until it is killed.

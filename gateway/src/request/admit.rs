@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use filature_billing::{Nano, Price, Reserve, ReserveError};
 use filature_openapi::call::Endpoint;
-use filature_router::{Ask, NoRoute, Plan, Unfit};
+use filature_router::{Ask, Attempt, NoRoute, Plan, Unfit};
 
 use super::live::{Listed, LiveCalls};
 use super::{Answer, Call, auth, meter, settle};
-use crate::app::{App, Worker};
+use crate::app::Worker;
 use crate::clock::now_ms;
 use crate::reject::Reject;
 
@@ -77,7 +77,7 @@ pub async fn admit(worker: &Worker, call: &Call, answer: &mut Answer) -> Result<
     }))
 }
 
-/// A plan, waiting a bounded time in a bounded queue while every provider is full.
+/// A plan, waiting a bounded time in a bounded queue while every provider is full, or away for a moment.
 async fn plan(worker: &Worker, call: &Call, answer: &mut Answer) -> Result<Option<Plan>, Reject> {
     let app = &worker.app;
     let wait_max = Duration::from_millis(app.config.routing.queue_wait_ms);
@@ -88,13 +88,11 @@ async fn plan(worker: &Worker, call: &Call, answer: &mut Answer) -> Result<Optio
         let full = match app.fleet.route(&ask(worker, call), app.clock.now()) {
             Ok(plan) => return Ok(Some(plan)),
             Err(NoRoute::Full { retry_after }) => Reject::ProvidersFull { retry_after },
-            // A gateway that has just started knows no model until its providers have dialled in again.
-            Err(NoRoute::UnknownModel) if app.fleet.is_empty() => {
-                return Err(Reject::NoProvider(
-                    "No provider is connected. Try again shortly.".to_owned(),
-                ));
-            }
-            Err(NoRoute::UnknownModel) => return Err(unserved(app, &call.view.model)),
+            // Its providers may be dialling in again this very moment.
+            Err(NoRoute::UnknownModel) if app.fleet.has_known(&call.view.model) => absent(&call.view.model),
+            // A gateway that has just started knows no model until its providers have dialled in.
+            Err(NoRoute::UnknownModel) if app.fleet.is_empty() => return Err(absent(&call.view.model)),
+            Err(NoRoute::UnknownModel) => return Err(Reject::UnknownModel(call.view.model.to_string())),
             Err(NoRoute::NoneEligible { reason }) => return Err(unfit(reason)),
         };
         if place.is_none() {
@@ -110,6 +108,21 @@ async fn plan(worker: &Worker, call: &Call, answer: &mut Answer) -> Result<Optio
             () = answer.closed() => return Ok(None),
         }
     }
+}
+
+/// Providers that were not in `plan` and ask no more than the dearest in it, so that what is held covers them too.
+pub fn further(worker: &Worker, call: &Call, plan: &Plan) -> Vec<Attempt> {
+    let app = &worker.app;
+    let dearest = plan.dearest_price();
+    let affordable = |attempt: &Attempt| attempt.price.dearest(dearest) == dearest;
+    let is_new = |attempt: &Attempt| plan.attempts.iter().all(|tried| tried.provider != attempt.provider);
+    let left = app.config.routing.attempts_max.saturating_sub(plan.attempts.len());
+    let found = app.fleet.route(&ask(worker, call), app.clock.now());
+    let attempts = found.map(|plan| plan.attempts).unwrap_or_default();
+    let fitting = attempts
+        .into_iter()
+        .filter(|attempt| is_new(attempt) && affordable(attempt));
+    fitting.take(left).collect()
 }
 
 fn ask<'a>(worker: &Worker, call: &'a Call) -> Ask<'a> {
@@ -186,14 +199,10 @@ impl Quote {
     }
 }
 
-/// Nobody serves the model: the caller's mistake, or the absence of providers that were here.
-fn unserved(app: &App, model: &str) -> Reject {
-    if app.fleet.has_known(model) {
-        return Reject::NoProvider(format!(
-            "No provider of the model `{model}` is connected now. Try again shortly."
-        ));
-    }
-    Reject::UnknownModel(model.to_owned())
+fn absent(model: &str) -> Reject {
+    Reject::NoProvider(format!(
+        "No provider of the model `{model}` is connected now. Try again shortly."
+    ))
 }
 
 /// No provider's offer fits the call: the caller's to mend where its sizes are at fault.

@@ -14,7 +14,7 @@ use filature_router::{Attempt, End};
 use super::admit::Admitted;
 use super::attempt::{Failure, First, Watched, first};
 use super::meter::Meter;
-use super::{Answer, Call, relay};
+use super::{Answer, Call, admit, relay};
 use crate::app::Worker;
 use crate::fleet::provider::Provider;
 use crate::reject::Reject;
@@ -50,32 +50,61 @@ pub struct Outcome {
 /// Serves an admitted call: returns who served it, after the last byte.
 pub async fn dispatch(worker: &Worker, call: &Call, admitted: &Admitted, mut answer: Answer) -> Outcome {
     let mut failures = Failures::default();
+    let further;
+    let mut last = pass(
+        worker,
+        call,
+        admitted,
+        &admitted.plan.attempts,
+        &mut failures,
+        &mut answer,
+    )
+    .await;
+    if let Round::Over(Some(Reject::ProvidersFailed { .. } | Reject::ProvidersTimedOut { .. })) = last {
+        // The fleet may know others by now than when the plan was made.
+        further = admit::further(worker, call, &admitted.plan);
+        if !further.is_empty() {
+            last = pass(worker, call, admitted, &further, &mut failures, &mut answer).await;
+        }
+    }
+    match last {
+        Round::Answered(answered) => serve(worker, call, *answered, answer).await,
+        Round::Over(Some(reject)) => {
+            let error = Some(reject.label());
+            let _ = answer.send(Err(reject));
+            Outcome { served: None, error }
+        }
+        Round::Over(None) | Round::Refused => Outcome {
+            served: None,
+            error: Some("cancelled"),
+        },
+    }
+}
+
+/// Tries the providers in order, again and again while all of them are full and there is time.
+async fn pass<'a>(
+    worker: &'a Worker,
+    call: &'a Call,
+    admitted: &'a Admitted,
+    attempts: &'a [Attempt],
+    failures: &mut Failures,
+    answer: &mut Answer,
+) -> Round<'a> {
     let mut pause = REFUSED_PAUSE;
     loop {
-        match round(worker, call, admitted, &mut failures, &mut answer).await {
-            Round::Answered(answered) => return serve(worker, call, *answered, answer).await,
-            Round::Over(None) => {
-                return Outcome {
-                    served: None,
-                    error: Some("cancelled"),
-                };
-            }
-            Round::Over(Some(reject)) => {
-                let error = Some(reject.label());
-                let _ = answer.send(Err(reject));
-                return Outcome { served: None, error };
-            }
-            Round::Refused => {}
+        let round = round(worker, call, admitted, attempts, failures, answer).await;
+        if !matches!(round, Round::Refused) {
+            return round;
         }
         // A provider may count a call that has just ended here as running a moment longer.
         tokio::select! {
             () = tokio::time::sleep(pause) => pause = (pause * 2).min(REFUSED_PAUSE_MAX),
-            () = answer.closed() => return Outcome { served: None, error: Some("cancelled") },
+            () = answer.closed() => return Round::Over(None),
         }
     }
 }
 
-/// What came of one pass over the plan.
+/// What came of asking every provider once.
 enum Round<'a> {
     /// A provider gave a first token.
     Answered(Box<Answered<'a>>),
@@ -92,17 +121,18 @@ struct Answered<'a> {
     first: First,
 }
 
-/// Tries every provider of the plan once.
+/// Tries every provider once.
 async fn round<'a>(
     worker: &'a Worker,
     call: &'a Call,
     admitted: &'a Admitted,
+    attempts: &'a [Attempt],
     failures: &mut Failures,
     answer: &mut Answer,
 ) -> Round<'a> {
     let app = &worker.app;
     let tried_before = failures.tried;
-    for attempt in &admitted.plan.attempts {
+    for attempt in attempts {
         let Some(provider) = app.fleet.provider(&attempt.provider) else {
             continue;
         };

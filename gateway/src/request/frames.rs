@@ -52,6 +52,9 @@ pub struct Frames {
     pub meter: Meter,
     /// Why the answer ended, in the engine's word.
     pub finish_reason: Option<Box<str>>,
+    /// Choices asked for, and those that have said why they ended.
+    choices: u64,
+    ended: u64,
     /// Whether anything of the answer has come: output, or a finish without output.
     pub begun: bool,
     /// Whether `[DONE]` has been given out.
@@ -80,6 +83,8 @@ impl Frames {
             usage_sent: false,
             meter: Meter::default(),
             finish_reason: None,
+            choices: u64::from(view.n) * super::meter::prompts(view),
+            ended: 0,
             begun: false,
             done: false,
         }
@@ -142,6 +147,7 @@ impl Frames {
         self.begun |= view.has_output || view.finish_reason.is_some();
         if view.finish_reason.is_some() {
             self.finish_reason.clone_from(&view.finish_reason);
+            self.ended += 1;
         }
         if self.id.is_none() {
             let id = view
@@ -189,15 +195,16 @@ impl Frames {
         Some(sse::event(&payload))
     }
 
-    /// The engine's bytes have ended: completes the stream, or says that it is truncated.
+    /// Nothing more comes from the engine: completes the stream if every choice has said why it ended, or says that it
+    /// is truncated. What an engine says after that (usage, `[DONE]`) is made up for.
     ///
     /// # Errors
-    /// [`Fault::Truncated`] when neither a finish reason nor `[DONE]` came, or an event was left unfinished.
+    /// [`Fault::Truncated`] when neither every choice's finish reason nor `[DONE]` came.
     pub fn end(&mut self, out: &mut Out) -> Result<(), Fault> {
         if self.done {
             return Ok(());
         }
-        if self.finish_reason.is_none() || !self.decoder.is_between_events() {
+        if self.ended < self.choices {
             return Err(Fault::Truncated);
         }
         self.done = true;

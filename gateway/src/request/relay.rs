@@ -125,10 +125,17 @@ pub async fn pump(
         }
         Stopped::Broke(why) => {
             drop(body);
-            tracing::info!(call = %call.id, provider = %attempt.provider, why, "a stream broke");
-            let last = frames.broken("provider_error", "The provider broke off in the middle of its answer.");
-            give(&caller, Out::from_iter([last]), patience).await;
-            CallOutcome::Broken
+            let mut last = Out::new();
+            // An answer that has said why it ended is whole, however its connection ends.
+            let outcome = if frames.end(&mut last).is_ok() {
+                CallOutcome::Completed
+            } else {
+                tracing::info!(call = %call.id, provider = %attempt.provider, why, "a stream broke");
+                last.push(frames.broken("provider_error", "The provider broke off in the middle of its answer."));
+                CallOutcome::Broken
+            };
+            give(&caller, last, patience).await;
+            outcome
         }
     };
     (outcome, frames)

@@ -1,0 +1,108 @@
+//! API keys: what is known of a key lies in its account's slot, where a reserve reads it; the ways to it by hash and by
+//! id lie on slots of their own.
+
+use super::connection::{Call, Connection};
+use super::keys::{self, Shard};
+use super::rows::{self, nano};
+use crate::id::{AccountId, KeyId};
+use crate::key::{KeyHash, KeyRecord};
+use crate::ledger::{LedgerError, check_text};
+use crate::money::Nano;
+
+pub(super) async fn create(connection: &Connection, key: &KeyRecord, hash: &KeyHash) -> Result<(), LedgerError> {
+    check_text(&key.name, "the name of a key")?;
+    check_text(&key.hint, "the hint of a key")?;
+    let conflict = || LedgerError::Conflict(format!("key {}", key.id));
+    // Three slots, so three steps. The way in by the hash comes last: until then the key cannot be used, and
+    // repeating the whole finishes what was begun.
+    let shard = Shard::of(&key.account);
+    let account = shard.account(key.account.as_str());
+    let is_known: bool = connection.send(redis::cmd("EXISTS").arg(&account)).await?;
+    if !is_known {
+        return Err(LedgerError::UnknownAccount(key.account.clone()));
+    }
+    let found = format!("{} {}", key.account, key.id);
+    let taken: Option<String> = connection.send(redis::cmd("GET").arg(keys::by_hash(hash))).await?;
+    if taken.is_some_and(|taken| taken != found)
+        || !claim(connection, &keys::owner(&key.id), key.account.as_str()).await?
+    {
+        return Err(conflict());
+    }
+    let account_keys = shard.account_keys(key.account.as_str());
+    let call = Call::new("create_key", &[account, shard.api_key(&key.id), account_keys]);
+    let call = call.arg(key.id.as_str()).arg(hash.to_string());
+    let columns = rows::key_columns(key);
+    let call = columns
+        .iter()
+        .fold(call, |call, (column, value)| call.arg(*column).arg(value));
+    let status: String = connection.call(&call).await?;
+    if status != "ok" || !claim(connection, &keys::by_hash(hash), &found).await? {
+        return Err(conflict());
+    }
+    Ok(())
+}
+
+pub(super) async fn find(connection: &Connection, hash: &KeyHash) -> Result<Option<KeyRecord>, LedgerError> {
+    let found: Option<String> = connection.send(redis::cmd("GET").arg(keys::by_hash(hash))).await?;
+    let Some(found) = found else { return Ok(None) };
+    let damaged = || LedgerError::Damaged(format!("`{found}` is no key"));
+    let (account, key) = found.split_once(' ').ok_or_else(damaged)?;
+    let account = AccountId::parse(account).map_err(|_| damaged())?;
+    let key = KeyId::parse(key).map_err(|_| damaged())?;
+    rows::key(&connection.row(&Shard::of(&account).api_key(&key)).await?)
+}
+
+pub(super) async fn list(connection: &Connection, account: Option<&AccountId>) -> Result<Vec<KeyRecord>, LedgerError> {
+    if let Some(account) = account {
+        return list_one(connection, Shard::of(account), account.as_str()).await;
+    }
+    let mut keys = Vec::new();
+    for shard in Shard::all() {
+        for account in connection.members(&shard.accounts()).await? {
+            keys.extend(list_one(connection, shard, &account).await?);
+        }
+    }
+    keys.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+    Ok(keys)
+}
+
+pub(super) async fn revoke(
+    connection: &Connection,
+    key: &KeyId,
+    now_ms: u64,
+) -> Result<Option<KeyRecord>, LedgerError> {
+    let owner: Option<String> = connection.send(redis::cmd("GET").arg(keys::owner(key))).await?;
+    let Some(owner) = owner.and_then(|owner| AccountId::parse(&owner).ok()) else {
+        return Ok(None);
+    };
+    let call = Call::new("revoke_key", &[Shard::of(&owner).api_key(key)]).arg(now_ms);
+    rows::key(&connection.call(&call).await?)
+}
+
+pub(super) async fn spent(
+    connection: &Connection,
+    account: &AccountId,
+    key: &KeyId,
+) -> Result<Option<Nano>, LedgerError> {
+    let mut command = redis::cmd("HMGET");
+    command.arg(Shard::of(account).api_key(key)).arg("account").arg("spent");
+    let (owner, spent): (Option<String>, Option<String>) = connection.send(&command).await?;
+    let spent = spent.filter(|_| owner.as_deref() == Some(account.as_str()));
+    spent.as_deref().map(nano).transpose()
+}
+
+async fn list_one(connection: &Connection, shard: Shard, account: &str) -> Result<Vec<KeyRecord>, LedgerError> {
+    let ids = connection.members(&shard.account_keys(account)).await?;
+    let keys = ids.iter().filter_map(|id| KeyId::parse(id).ok());
+    let keys: Vec<_> = keys.map(|id| shard.api_key(&id)).collect();
+    let rows = connection.rows(&keys).await?;
+    rows.iter().filter_map(|row| rows::key(row).transpose()).collect()
+}
+
+/// Writes `value` to `key` if that is free. False if something else is there.
+async fn claim(connection: &Connection, key: &str, value: &str) -> Result<bool, LedgerError> {
+    let mut command = redis::cmd("SET");
+    command.arg(key).arg(value).arg("NX").arg("GET");
+    let before: Option<String> = connection.send(&command).await?;
+    Ok(before.is_none_or(|before| before == value))
+}

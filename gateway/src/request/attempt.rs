@@ -1,0 +1,280 @@
+//! One attempt: sends the call to one provider and waits for a first sign that it answers.
+//!
+//! Says what the sign is, or what is wrong; what to try next is [`super::dispatch`]'s matter. The router learns of every
+//! attempt here, when it starts, when its first token comes and how it ends.
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use axum::response::Response;
+use bytes::Bytes;
+use filature_openapi::answer::{BadAnswer, parse_answer};
+use filature_openapi::edit::Edits;
+use filature_openapi::error::ErrorEnvelope;
+use filature_router::{Attempt, End, Event};
+use http::StatusCode;
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use tracing::Span;
+
+use super::admit::Admitted;
+use super::frames::{Frames, Out};
+use super::meter::Meter;
+use super::{Call, upstream};
+use crate::app::Worker;
+use crate::fleet::provider::Provider;
+use crate::reject::Reject;
+use crate::telemetry::trace;
+
+/// The largest error body of an engine that is passed on.
+const ENGINE_ERROR_BYTES_MAX: usize = 64 * 1024;
+
+/// A first sign of an answer.
+pub enum First {
+    /// All of it.
+    Whole {
+        /// The answer's body.
+        body: Bytes,
+        /// What it holds.
+        meter: Meter,
+        /// Why it ended, in the engine's word.
+        finish_reason: Option<Box<str>>,
+    },
+    /// A stream, up to its first token.
+    Stream {
+        /// What is still to come.
+        body: Incoming,
+        /// How far it has come.
+        frames: Box<Frames>,
+        /// What came so far, for the caller.
+        held: Out,
+    },
+}
+
+/// Why an attempt gave no answer.
+#[derive(Debug)]
+pub enum Failure {
+    /// The provider is full or draining.
+    Refused,
+    /// It failed, and how.
+    Failed(String),
+    /// Nothing came in time.
+    TimedOut,
+    /// The engine finds fault with the request itself.
+    Caller(Reject),
+}
+
+/// An attempt the router knows of; whoever holds it must say how it ended.
+pub struct Watched<'a> {
+    worker: &'a Worker,
+    /// The call it is an attempt at.
+    pub call: &'a Call,
+    /// The provider, and what the router says of it.
+    pub attempt: &'a Attempt,
+    prompt_tokens: u32,
+    started: Instant,
+    first_token: OnceLock<Instant>,
+    ended: OnceLock<()>,
+    /// Its span; disabled where no traces are exported.
+    pub span: Span,
+}
+
+impl<'a> Watched<'a> {
+    /// Tells the router that the `number`-th attempt starts.
+    pub fn start(worker: &'a Worker, call: &'a Call, attempt: &'a Attempt, number: usize) -> Self {
+        let prompt_tokens = super::meter::prompt_estimate(&call.view);
+        let event = Event::Started {
+            provider: attempt.provider.clone(),
+            model: call.view.model.as_ref().into(),
+            prompt_tokens,
+        };
+        worker.app.fleet.tell(event, worker.app.clock.now());
+        let span = trace::attempt_span(&call.span, attempt.provider.as_str(), number);
+        Self {
+            worker,
+            call,
+            attempt,
+            prompt_tokens,
+            started: Instant::now(),
+            first_token: OnceLock::new(),
+            ended: OnceLock::new(),
+            span,
+        }
+    }
+
+    /// The first token of a stream is here.
+    pub fn first_token(&self) {
+        let _ = self.first_token.set(Instant::now());
+        let event = Event::FirstToken {
+            provider: self.attempt.provider.clone(),
+            model: self.call.view.model.as_ref().into(),
+            prompt_tokens: self.prompt_tokens,
+            after: self.started.elapsed(),
+        };
+        self.worker.app.fleet.tell(event, self.worker.app.clock.now());
+    }
+
+    /// Since the first token; nothing for an answer in one piece.
+    pub fn since_first_token(&self) -> Duration {
+        self.first_token.get().map_or(Duration::ZERO, Instant::elapsed)
+    }
+
+    /// Tells the router how it ended. Only the first word counts.
+    pub fn ended(&self, end: End, outcome: &'static str) {
+        if self.ended.set(()).is_err() {
+            return;
+        }
+        let app = &self.worker.app;
+        app.metrics.attempt(self.attempt.provider.as_str(), outcome);
+        trace::attempt_ended(&self.span, outcome, !matches!(end, End::Served { .. } | End::Cancelled));
+        let event = Event::Ended {
+            provider: self.attempt.provider.clone(),
+            model: self.call.view.model.as_ref().into(),
+            prompt_tokens: self.prompt_tokens,
+            first_token_seen: self.first_token.get().is_some(),
+            end,
+        };
+        app.fleet.tell(event, app.clock.now());
+    }
+}
+
+impl Drop for Watched<'_> {
+    /// An attempt that was dropped without a word, by a panic, must not count as running for ever.
+    fn drop(&mut self) {
+        self.ended(End::Cancelled, "lost");
+    }
+}
+
+/// One attempt, up to its first token or its whole answer.
+pub async fn first(
+    worker: &Worker,
+    call: &Call,
+    admitted: &Admitted,
+    attempt: &Attempt,
+    provider: &Provider,
+    span: &Span,
+    number: usize,
+) -> Result<First, Failure> {
+    let limits = &worker.app.config.upstream;
+    let deadline = if call.view.stream {
+        attempt
+            .first_token_deadline
+            .min(Duration::from_millis(limits.first_token_timeout_ms))
+    } else {
+        attempt
+            .answer_deadline
+            .min(Duration::from_millis(limits.call_timeout_ms))
+    };
+    let told = admitted
+        .told_output_tokens_max
+        .map(|told| told.min(attempt.output_tokens_max));
+    let opened = async {
+        let response = upstream::open(worker, provider, call, span, number, told)
+            .await
+            .map_err(|error| Failure::Failed(error.to_string()))?;
+        match response.status() {
+            StatusCode::OK if call.view.stream => first_of_stream(worker, call, provider, response).await,
+            StatusCode::OK => whole(worker, call, provider, response).await,
+            status => Err(refusal(status, response.into_body()).await),
+        }
+    };
+    tokio::time::timeout(deadline, opened)
+        .await
+        .unwrap_or(Err(Failure::TimedOut))
+}
+
+/// Reads an unstreamed answer and makes sure that it is one.
+async fn whole(
+    worker: &Worker,
+    call: &Call,
+    provider: &Provider,
+    response: Response<Incoming>,
+) -> Result<First, Failure> {
+    let bytes_max = worker.app.config.upstream.answer_bytes_max;
+    let body = Limited::new(response.into_body(), bytes_max).collect().await;
+    let body = body
+        .map_err(|error| Failure::Failed(format!("the answer broke off: {error}")))?
+        .to_bytes();
+    let view = parse_answer(call.view.endpoint, &body).map_err(|bad| Failure::Failed(describe(&bad)))?;
+    let meter = Meter::whole(&view);
+    let mut edits = Edits::default();
+    if renames(provider, call)
+        && let Some(span) = view.model.clone()
+    {
+        let name = serde_json::to_vec(&call.view.model).unwrap_or_default();
+        edits.replace(span, Bytes::from(name));
+    }
+    let body = edits.apply(&body).into_bytes();
+    Ok(First::Whole {
+        body,
+        meter,
+        finish_reason: view.finish_reason,
+    })
+}
+
+/// Reads a stream up to its first token.
+async fn first_of_stream(
+    worker: &Worker,
+    call: &Call,
+    provider: &Provider,
+    response: Response<Incoming>,
+) -> Result<First, Failure> {
+    let event_bytes_max = worker.app.config.upstream.event_bytes_max;
+    let mut frames = Box::new(Frames::new(&call.view, renames(provider, call), event_bytes_max));
+    let mut body = response.into_body();
+    let mut held = Out::new();
+    while !frames.begun {
+        match body.frame().await {
+            Some(Ok(frame)) => {
+                let Ok(data) = frame.into_data() else { continue };
+                frames
+                    .push(data, &mut held)
+                    .map_err(|fault| Failure::Failed(fault.to_string()))?;
+                if held.iter().map(Bytes::len).sum::<usize>() > event_bytes_max {
+                    return Err(Failure::Failed("much was said before the first token".to_owned()));
+                }
+            }
+            Some(Err(error)) => return Err(Failure::Failed(upstream::chain(&error))),
+            None => return Err(Failure::Failed("the stream ended before its first token".to_owned())),
+        }
+    }
+    Ok(First::Stream { body, frames, held })
+}
+
+fn renames(provider: &Provider, call: &Call) -> bool {
+    provider
+        .model(&call.view.model)
+        .is_some_and(|offer| offer.engine_model.is_some())
+}
+
+/// What a status other than 200 means.
+async fn refusal(status: StatusCode, body: Incoming) -> Failure {
+    match status {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Failure::Refused,
+        // The request itself is at fault, so the next provider would find the same.
+        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
+            let read = Limited::new(body, ENGINE_ERROR_BYTES_MAX).collect().await;
+            match read
+                .ok()
+                .and_then(|body| serde_json::from_slice::<ErrorEnvelope>(&body.to_bytes()).ok())
+            {
+                Some(envelope) => Failure::Caller(Reject::Engine {
+                    status,
+                    envelope: Box::new(envelope),
+                }),
+                None => Failure::Failed(format!("{status} without an error in OpenAI's form")),
+            }
+        }
+        _ => Failure::Failed(format!("status {status}")),
+    }
+}
+
+/// What is wrong with an answer, without a word of it: it may quote the prompt, and this goes to the log.
+fn describe(bad: &BadAnswer) -> String {
+    let what = match bad {
+        BadAnswer::NotJson(_) => "the answer is no JSON",
+        BadAnswer::NotAnAnswer(_) => "the answer lacks what an answer has",
+        BadAnswer::Error { .. } => "200 with an error",
+    };
+    what.to_owned()
+}

@@ -1,0 +1,209 @@
+//! What the ledger must say when all is over: to the nano, for every call and in sum.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use filature_billing::{AccountId, CallId, CallOutcome, Ledger, Nano, Tokens, Totals, UsageRecord};
+
+use crate::caller::{Ending, GATEWAY_CUT, Report};
+use crate::killer::Incident;
+use crate::stack::{Provider, Stack};
+
+/// A call's record is written after its last byte. One that ended this shortly before the gateway was killed may have
+/// none: it then was free for the caller. Two commits, and what a loaded machine adds.
+const COMMIT_WINDOW: Duration = Duration::from_millis(500);
+/// More tokens than any prompt of the tests is counted as.
+const PROMPT_TOKENS_MAX: u64 = 400;
+/// More tokens than any answer of the tests has.
+const COMPLETION_TOKENS_MAX: u64 = 64;
+
+/// What the check found.
+#[derive(Debug)]
+pub struct Closing {
+    pub totals: Totals,
+    /// Calls with a record.
+    pub records: usize,
+    /// Whole answers without a record, all within the commit window before a kill of the gateway.
+    pub missing: usize,
+    /// The longest time between such an answer's last byte and the kill.
+    pub missing_age_max: Duration,
+    /// Calls whose id their caller never learnt.
+    pub unnamed: usize,
+    /// Spent beyond the records of named calls: by unnamed ones.
+    pub unnamed_cost: u64,
+}
+
+/// Checks everything. The gateway must have gone, and every call must have ended.
+pub fn close(stack: &Stack, reports: &[Report], incidents: &[Incident]) -> Closing {
+    let ledger = stack.open_ledger();
+    let totals = stack.runtime.block_on(ledger.totals()).expect("totals");
+    assert!(totals.are_conserved(), "money appeared or vanished: {totals:?}");
+    assert_eq!((totals.held, totals.holds), (Nano::ZERO, 0), "a hold is left behind");
+    let account = stack
+        .runtime
+        .block_on(ledger.account(&stack.account))
+        .expect("an answer")
+        .expect("the account");
+    let kept = i128::from(account.available) + i128::from(account.held.get()) + i128::from(account.spent.get());
+    assert_eq!(kept, i128::from(account.deposited.get()), "{account:?}");
+    assert_eq!(
+        (account.spent, account.deposited),
+        (totals.spent, totals.deposited),
+        "there is one account"
+    );
+
+    let mut closing = Closing {
+        totals,
+        records: 0,
+        missing: 0,
+        missing_age_max: Duration::ZERO,
+        unnamed: reports.iter().filter(|report| report.id.is_none()).count(),
+        unnamed_cost: 0,
+    };
+    let mut costs: HashMap<String, u64> = HashMap::new();
+    for report in reports.iter().filter(|report| report.id.is_some()) {
+        match record(stack, &*ledger, &stack.account, report) {
+            Some(record) => {
+                closing.records += 1;
+                check_record(stack, report, &record);
+                for leg in &record.legs {
+                    *costs.entry(leg.provider.to_string()).or_default() += leg.cost.get();
+                }
+            }
+            None => check_missing(report, incidents, &mut closing),
+        }
+    }
+    check_earnings(stack, &*ledger, &costs, &mut closing);
+    closing
+}
+
+fn record(stack: &Stack, ledger: &dyn Ledger, account: &AccountId, report: &Report) -> Option<UsageRecord> {
+    let id = report.id.as_deref().expect("a named call");
+    let call = CallId::parse(id).unwrap_or_else(|bad| panic!("{id} is no call's id: {bad}"));
+    stack
+        .runtime
+        .block_on(ledger.record(account, &call))
+        .expect("the ledger answers")
+}
+
+/// A record says what its caller saw, and costs what its provider asks for that.
+fn check_record(stack: &Stack, report: &Report, record: &UsageRecord) {
+    record
+        .check()
+        .unwrap_or_else(|error| panic!("a record does not add up: {error}: {record:?}"));
+    let ask = &report.ask;
+    assert_eq!(record.stream, ask.stream, "{record:?}");
+    assert_eq!(record.legs.len(), 1, "one provider served it: {record:?}");
+    let leg = &record.legs[0];
+    let mut price = provider(stack, leg.provider.as_str()).terms.price();
+    if record.outcome == CallOutcome::Broken {
+        price.call = Nano::ZERO;
+        assert_eq!(
+            record.billed.prompt, 0,
+            "who breaks off forfeits the prompt: {record:?}"
+        );
+    }
+    assert_eq!(
+        record.cost,
+        price.cost(&record.billed).expect("a small cost"),
+        "{record:?}"
+    );
+    let (billed, tokens) = (record.billed.completion, u64::from(report.tokens));
+    let outcome = record.outcome;
+    match &report.ending {
+        Ending::Complete => {
+            assert_eq!(
+                (outcome, billed),
+                (CallOutcome::Completed, u64::from(ask.tokens)),
+                "{report:?}: {record:?}"
+            );
+        }
+        Ending::Broken { code } if code == GATEWAY_CUT => {
+            assert_eq!(outcome, CallOutcome::Cancelled, "{report:?}: {record:?}");
+            assert!(billed >= tokens, "{report:?}: {record:?}");
+        }
+        Ending::Broken { .. } => {
+            assert_eq!(
+                (outcome, billed),
+                (CallOutcome::Broken, tokens),
+                "{report:?}: {record:?}"
+            );
+        }
+        Ending::Left | Ending::CutOff(_) => {
+            assert!(
+                (tokens..=u64::from(ask.tokens)).contains(&billed),
+                "{report:?}: {record:?}"
+            );
+        }
+        Ending::Refused { .. } | Ending::Wrong(_) => panic!("charged for nothing: {report:?}: {record:?}"),
+    }
+}
+
+/// Without a record, a call was free. That is right for errors; for output only if the gateway was killed just then.
+fn check_missing(report: &Report, incidents: &[Incident], closing: &mut Closing) {
+    let kill = incidents
+        .iter()
+        .filter(|incident| incident.hit_gateway())
+        .find_map(|incident| age(report.ended, incident));
+    match &report.ending {
+        Ending::Refused { .. } | Ending::CutOff(_) => {}
+        // Hung up before the first token, or on an answer in one piece before it was there: nothing was delivered.
+        Ending::Left if report.tokens == 0 => {}
+        Ending::Complete | Ending::Left | Ending::Broken { .. } | Ending::Wrong(_) => {
+            let age = kill.unwrap_or_else(|| panic!("served and not recorded, and no kill explains it: {report:?}"));
+            closing.missing += usize::from(report.ending == Ending::Complete);
+            closing.missing_age_max = closing.missing_age_max.max(age);
+        }
+    }
+}
+
+/// How long before a kill of the gateway this was, if within the commit window (or after the kill, still being read).
+fn age(ended: Instant, incident: &Incident) -> Option<Duration> {
+    let before = incident.killed.saturating_duration_since(ended);
+    (before <= COMMIT_WINDOW && ended <= incident.back).then_some(before)
+}
+
+/// Providers have earned what the records say, and nothing else but calls without a name.
+fn check_earnings(stack: &Stack, ledger: &dyn Ledger, costs: &HashMap<String, u64>, closing: &mut Closing) {
+    let earnings = stack.runtime.block_on(ledger.earnings()).expect("earnings");
+    let (mut earned, mut fees, mut beyond) = (0, 0, 0);
+    for each in &earnings {
+        assert_eq!(each.earned.get() + each.fee.get(), each.cost.get(), "{each:?}");
+        earned += each.earned.get();
+        fees += each.fee.get();
+        let known = costs.get(each.provider.as_str()).copied().unwrap_or(0);
+        beyond += each
+            .cost
+            .get()
+            .checked_sub(known)
+            .unwrap_or_else(|| panic!("records above the earnings of {each:?}"));
+    }
+    let totals = &closing.totals;
+    assert_eq!((earned, fees), (totals.earned.get(), totals.fees.get()));
+    assert_eq!(earned + fees, totals.spent.get());
+    closing.unnamed_cost = beyond;
+    let tokens = Tokens {
+        prompt: PROMPT_TOKENS_MAX,
+        completion: COMPLETION_TOKENS_MAX,
+        ..Tokens::default()
+    };
+    let dearest = stack
+        .providers
+        .iter()
+        .map(|provider| provider.terms.price().cost(&tokens).expect("small").get())
+        .max();
+    let bound = dearest.unwrap_or(0) * closing.unnamed as u64;
+    assert!(
+        beyond <= bound,
+        "{beyond} nano were spent on {} calls without a name: at most {bound}",
+        closing.unnamed
+    );
+}
+
+fn provider<'a>(stack: &'a Stack, id: &str) -> &'a Provider {
+    stack
+        .providers
+        .iter()
+        .find(|provider| provider.id == id)
+        .unwrap_or_else(|| panic!("nobody is {id}"))
+}

@@ -1,0 +1,164 @@
+//! A gateway of the test's own, with an embedded ledger, a customer and two simulated engines.
+
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use filature_billing::Nano;
+use filature_gateway::admin::{AdminClient, Credit, NewKey, SOCKET};
+use filature_gateway::config::{Config, Sources, Written};
+use filature_loadtest::engine::{Engine, EngineSettings};
+use tempfile::TempDir;
+
+/// How long the gateway may take to start.
+const START_MAX: Duration = Duration::from_secs(20);
+
+/// A running gateway. It lives as long as the test's process.
+pub struct Gateway {
+    pub port: u16,
+    /// A key with credit.
+    pub key: String,
+    /// A key of an account without any.
+    pub poor_key: String,
+    /// A key that was revoked.
+    pub revoked_key: String,
+    _engines: Vec<Engine>,
+    _data: TempDir,
+}
+
+impl Gateway {
+    /// Starts everything. The model `sim-small` is served by the first engine, `sim-large` by the second under another
+    /// name, `sim-pair` by both.
+    pub async fn start() -> Self {
+        let data = tempfile::tempdir().expect("a folder");
+        let mut engines = Vec::new();
+        for name in ["first", "second"] {
+            let models = ["sim-small", "sim-pair", "engines/sim-large"]
+                .map(str::to_owned)
+                .to_vec();
+            let settings = EngineSettings {
+                name: name.to_owned(),
+                models,
+                tokens: 5,
+                ..EngineSettings::default()
+            };
+            engines.push(Engine::start(settings).await.expect("an engine"));
+        }
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = free.local_addr().expect("its address").port();
+        drop(free);
+        let text = settings(port, data.path(), &engines);
+        let file = Some(Written {
+            path: "test.toml".to_owned(),
+            text,
+        });
+        let config = Config::load(&Sources {
+            file,
+            ..Sources::default()
+        })
+        .expect("a good configuration");
+        std::thread::spawn(|| filature_gateway::serve::run(config).expect("the gateway runs"));
+        let admin = admin(data.path()).await;
+        let (key, poor_key) = (customer(&admin, 2_000_000_000).await, customer(&admin, 0).await);
+        let revoked_key = revoked(&admin).await;
+        let began = Instant::now();
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            assert!(began.elapsed() < START_MAX, "the gateway does not listen");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        Self {
+            port,
+            key,
+            poor_key,
+            revoked_key,
+            _engines: engines,
+            _data: data,
+        }
+    }
+}
+
+fn settings(port: u16, data: &Path, engines: &[Engine]) -> String {
+    let (first, second) = (engines[0].url(), engines[1].url());
+    format!(
+        r#"
+        [server]
+        listen = "127.0.0.1:{port}"
+        workers = 1
+        body_bytes_max = 65536
+        body_read_timeout_ms = 300
+
+        [ledger]
+        data = {data:?}
+
+        [routing]
+        queue_wait_ms = 300
+
+        [telemetry]
+        log = "error"
+
+        [[providers]]
+        name = "first"
+        url = "{first}"
+        [[providers.models]]
+        model = "sim-small"
+        capabilities = ["tools", "json_schema", "logprobs"]
+        price = {{ prompt = 20_000_000, completion = 60_000_000, call = 100 }}
+        [[providers.models]]
+        model = "sim-pair"
+        price = {{ prompt = 10_000_000, completion = 30_000_000 }}
+
+        [[providers]]
+        name = "second"
+        url = "{second}"
+        [[providers.models]]
+        model = "sim-pair"
+        price = {{ prompt = 900_000_000, completion = 900_000_000, call = 100 }}
+        [[providers.models]]
+        model = "sim-large"
+        engine_model = "engines/sim-large"
+        endpoints = ["chat"]
+        price = {{ prompt = 1_000_000, completion = 2_000_000 }}
+        "#
+    )
+}
+
+async fn admin(data: &Path) -> AdminClient {
+    let began = Instant::now();
+    loop {
+        match AdminClient::connect(&data.join(SOCKET)).await {
+            Ok(admin) => return admin,
+            Err(error) => assert!(began.elapsed() < START_MAX, "no socket: {error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// A key of a new account with `credit_nano`.
+async fn customer(admin: &AdminClient, credit_nano: u64) -> String {
+    let account = admin.create_account("a customer").await.expect("an account").id;
+    if credit_nano > 0 {
+        let credit = Credit {
+            amount: Nano::new(credit_nano).expect("an amount"),
+            id: None,
+        };
+        admin.credit(&account, &credit).await.expect("credit");
+    }
+    let new = NewKey {
+        account,
+        name: "laptop".to_owned(),
+        expires_ms: None,
+    };
+    admin.create_key(&new).await.expect("a key").key
+}
+
+async fn revoked(admin: &AdminClient) -> String {
+    let account = admin.create_account("somebody else").await.expect("an account").id;
+    let new = NewKey {
+        account,
+        name: "lost".to_owned(),
+        expires_ms: None,
+    };
+    let created = admin.create_key(&new).await.expect("a key");
+    admin.revoke_key(&created.record.id).await.expect("revoked");
+    created.key
+}

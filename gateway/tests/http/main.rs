@@ -1,0 +1,15 @@
+//! The HTTP surface as snapshots: requests as bytes to a real gateway, and its whole answers.
+//!
+//! [`gateway`] is a gateway with two direct providers (simulated engines) in this process, [`exchange`] sends requests
+//! and writes down what came back. A change of any status, header, field or text shows as a difference;
+//! `INSTA_UPDATE=always cargo nextest run -p filature-gateway --test http` takes it over.
+
+mod exchange;
+mod gateway;
+
+mod accounts;
+mod answers;
+mod bad_requests;
+mod providers_in_trouble;
+mod routes;
+mod who_may_call;
