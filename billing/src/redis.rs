@@ -148,8 +148,8 @@ impl Ledger for RedisLedger {
         let mut accounts = Vec::new();
         for shard in Shard::all() {
             let ids = self.connection.members(&shard.accounts()).await?;
-            let rows = self.connection.rows(ids.iter().map(|id| shard.account(id))).await?;
-            for row in &rows {
+            let keys: Vec<_> = ids.iter().map(|id| shard.account(id)).collect();
+            for row in &self.connection.rows(&keys).await? {
                 accounts.extend(rows::account(row)?);
             }
         }

@@ -41,6 +41,10 @@ pub struct App {
     pub live: LiveCalls,
     /// Room for further calls.
     pub room: Room,
+    /// Room for tunnels.
+    pub tunnels: Room,
+    /// Room for tunnels that have not said hello yet: strangers' until then.
+    pub strangers: Room,
     /// Client connections that are open.
     pub connections: Connections,
     /// Everything that runs beside a connection: calls, tunnels, sweeps.
@@ -73,46 +77,45 @@ pub struct Worker {
     pub direct: DirectClient,
 }
 
-/// Counts calls under way and refuses more than the operator allows.
+/// Counts what is under way and refuses more than the operator allows.
 #[derive(Debug)]
 pub struct Room {
-    calls: AtomicUsize,
-    calls_max: usize,
+    taken: Arc<AtomicUsize>,
+    places_max: usize,
 }
 
-/// A place among the concurrent calls; dropping it frees the place.
-pub struct Place {
-    app: Arc<App>,
-}
+/// A place in a [`Room`]; dropping it frees the place.
+#[derive(Debug)]
+pub struct Place(Arc<AtomicUsize>);
 
 impl Room {
-    /// Room for `calls_max` calls at a time.
+    /// Room for `places_max` at a time.
     #[must_use]
-    pub fn new(calls_max: usize) -> Self {
+    pub fn new(places_max: usize) -> Self {
         Self {
-            calls: AtomicUsize::new(0),
-            calls_max,
+            taken: Arc::default(),
+            places_max,
         }
     }
 
-    /// Calls under way.
+    /// Places that are taken.
     #[must_use]
     pub fn taken(&self) -> usize {
-        self.calls.load(Ordering::Relaxed)
+        self.taken.load(Ordering::Relaxed)
     }
 
     /// Takes a place, or `None` when all are taken.
     #[must_use]
-    pub fn enter(app: &Arc<App>) -> Option<Place> {
-        let before = app.room.calls.fetch_add(1, Ordering::Relaxed);
-        let place = Place { app: app.clone() };
-        (before < app.room.calls_max).then_some(place)
+    pub fn enter(&self) -> Option<Place> {
+        let before = self.taken.fetch_add(1, Ordering::Relaxed);
+        let place = Place(self.taken.clone());
+        (before < self.places_max).then_some(place)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.app.room.calls.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

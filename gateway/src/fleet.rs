@@ -20,7 +20,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
-use provider::Provider;
+use provider::{Provider, Reach};
 
 /// Models that are remembered after their last provider has left.
 const MODELS_KNOWN_MAX: usize = 10_000;
@@ -91,7 +91,11 @@ impl Fleet {
         let models = provider.offered_models();
         let id = provider.id.clone();
         self.remember(&models);
-        self.providers.write().insert(id.clone(), provider);
+        let is_same = |old: &Arc<Provider>| old.reach.is_same(&provider.reach);
+        let old = self.providers.write().insert(id.clone(), provider.clone());
+        if let Some(Reach::Tunnel(tunnel)) = old.filter(|old| !is_same(old)).map(|old| old.reach.clone()) {
+            tunnel.replaced.cancel();
+        }
         self.tell(Event::Joined { provider: id, models }, now);
     }
 

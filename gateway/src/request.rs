@@ -36,7 +36,7 @@ use tracing::Span;
 
 use dispatch::Outcome;
 
-use crate::app::{Place, Room, Worker};
+use crate::app::{Place, Worker};
 use crate::clock::now_ms;
 use crate::reject::Reject;
 use crate::routes::REQUEST_ID;
@@ -107,7 +107,10 @@ async fn answer(
             return Err(reject);
         }
     };
-    let place = Room::enter(app).ok_or(Reject::Overloaded("This gateway is at its limit of concurrent calls."))?;
+    let place = app
+        .room
+        .enter()
+        .ok_or(Reject::Overloaded("This gateway is at its limit of concurrent calls."))?;
     let body = parse::read_body(app, &head.headers, body).await?;
     let view = parse::view(endpoint, &body)?;
     let span = match trace::is_on() {

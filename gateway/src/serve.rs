@@ -28,6 +28,8 @@ use crate::{admin, ledger};
 
 /// Connections the kernel may hold while the acceptor is busy.
 const BACKLOG: i32 = 1024;
+/// Tunnels that may be open without having said hello.
+const STRANGERS_MAX: usize = 256;
 /// How long connections may take to send their last bytes, even when the grace is over.
 const FLUSH_MIN: Duration = Duration::from_secs(1);
 /// How long cut calls may take to settle, and tasks to end, before the process ends regardless.
@@ -99,6 +101,8 @@ fn app(config: Config, telemetry: &Telemetry, ledger: Arc<dyn Ledger>, receipts:
         metrics: telemetry.metrics(),
         live: LiveCalls::default(),
         room: Room::new(config.server.concurrent_calls_max),
+        tunnels: Room::new(config.tunnels.tunnels_max),
+        strangers: Room::new(STRANGERS_MAX),
         connections: Connections::default(),
         tasks: TaskTracker::new(),
         stop: Stop::default(),

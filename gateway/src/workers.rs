@@ -7,13 +7,15 @@
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::mpsc;
+use tokio_io_timeout::TimeoutStream;
 
 use crate::app::{App, Worker};
 use crate::{request, routes};
@@ -102,33 +104,28 @@ async fn work(app: Arc<App>, mut sockets: mpsc::Receiver<TcpStream>) {
     }
 }
 
-/// Serves one client connection: HTTP/1.1 or HTTP/2 with prior knowledge, upgrades for tunnels.
+/// Serves one connection: HTTP/1.1, and upgrades for tunnels.
+///
+/// Every wait on the other side has an end: for the head of a request, for its body, and for answers to be taken.
 async fn serve_connection(app: &Arc<App>, router: Router, socket: TcpStream) -> anyhow::Result<()> {
     socket.set_nodelay(true)?;
-    let socket = tokio::net::TcpStream::from_std(socket)?;
     let server = &app.config.server;
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
+    let mut socket = TimeoutStream::new(tokio::net::TcpStream::from_std(socket)?);
+    socket.set_write_timeout(Some(Duration::from_millis(server.write_timeout_ms)));
+    let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(std::time::Duration::from_millis(server.idle_timeout_ms))
+        .header_read_timeout(Duration::from_millis(server.idle_timeout_ms))
         .max_buf_size(usize::try_from(server.header_bytes_max)?)
-        .max_headers(100);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(server.header_bytes_max)
-        .max_concurrent_streams(1024)
-        .keep_alive_interval(std::time::Duration::from_millis(server.idle_timeout_ms));
-    let service = TowerToHyperService::new(router);
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(socket), service);
+        .max_headers(100)
+        .serve_connection(TokioIo::new(Box::pin(socket)), TowerToHyperService::new(router))
+        .with_upgrades();
     tokio::pin!(connection);
     tokio::select! {
-        ended = connection.as_mut() => return ended.map_err(|error| anyhow::anyhow!(error)),
+        ended = connection.as_mut() => return Ok(ended?),
         () = app.stop.draining.cancelled() => connection.as_mut().graceful_shutdown(),
     }
     tokio::select! {
-        ended = connection => ended.map_err(|error| anyhow::anyhow!(error)),
+        ended = connection => Ok(ended?),
         () = app.stop.ended.cancelled() => Ok(()),
     }
 }

@@ -375,4 +375,27 @@ mod tests {
         assert!(b.expect("a deposit").fresh && c.expect("a deposit").fresh);
         assert_eq!(ledger.totals().await.expect("totals").deposited.get(), 5_000);
     }
+
+    #[tokio::test]
+    async fn a_hold_on_its_way_to_disk_is_neither_voided_nor_swept() {
+        let gather = Duration::from_millis(200);
+        let settings = EmbeddedSettings {
+            gather_min: gather,
+            gather_max: gather,
+            waiting_max: 9,
+        };
+        let (ledger, _disk) = ledger(settings).await;
+        ledger.reserve(&ask()).await.expect("reserved");
+        let record = example();
+        let meddle = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let voided = ledger.void(&record.account, &record.call).await.expect("an answer");
+            let swept = ledger.sweep(1 << 50).await.expect("an answer");
+            (voided, swept.holds, ledger.totals().await.expect("totals").held)
+        };
+        let (posted, (voided, swept, held)) = tokio::join!(ledger.post(&record, 1), meddle);
+        assert_eq!((voided, swept, held), (Nano::ZERO, 0, record.quote));
+        assert_eq!(posted.expect("posted").released.get(), 200 - 123);
+        assert!(ledger.totals().await.expect("totals").held.is_zero());
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use filature_billing::{
     AccountId, ApiKey, KeyHash, KeyId, KeyRecord, LedgerError, Nano, Posted, RecordError, ReserveError, Swept,
 };
+use rand::RngExt;
 use tokio::task::JoinSet;
 
 use crate::world::{HOLD_MS, START_MS, World, check_sums, nano};
@@ -269,6 +270,37 @@ pub async fn a_renewed_hold_outlives_the_sweep(world: &mut World) {
         Ok(false)
     );
     assert_eq!(world.ledger.sweep(START_MS + 9 * HOLD_MS).await, Ok(Swept::default()));
+    world.check(&payer, 1_000, 0, 0).await;
+}
+
+pub async fn a_hold_renewed_during_a_sweep_stays(world: &mut World) {
+    let payer = world.payer(1_000).await;
+    let (mut renewed, mut swept) = (0, 0);
+    for _ in 0..300 {
+        let call = world.hold(&payer, 100).await;
+        let (ledger, account) = (Arc::clone(&world.ledger), payer.account.clone());
+        let mut tasks = JoinSet::new();
+        let pause = std::time::Duration::from_micros(world.rng.random_range(0..1_500));
+        tasks.spawn(async move {
+            tokio::time::sleep(pause).await;
+            ledger
+                .renew(&account, &call, START_MS + 3 * HOLD_MS)
+                .await
+                .expect("an answer")
+        });
+        let released = world.ledger.sweep(START_MS + HOLD_MS).await.expect("swept").released;
+        let is_renewed = tasks.join_next().await.expect("a task").expect("no panic");
+        // Either the renewal was first and the hold is untouched, or the sweep was and the renewal was told so.
+        let voided = world.ledger.void(&payer.account, &call).await.expect("voided");
+        let kept = if is_renewed {
+            (Nano::ZERO, nano(100))
+        } else {
+            (nano(100), Nano::ZERO)
+        };
+        assert_eq!((released, voided), kept);
+        *(if is_renewed { &mut renewed } else { &mut swept }) += 1;
+    }
+    println!("{renewed} renewed, {swept} swept");
     world.check(&payer, 1_000, 0, 0).await;
 }
 

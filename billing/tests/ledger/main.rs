@@ -45,6 +45,7 @@ on_both!(
     a_sweep_gives_back_what_expired,
     a_large_sweep_leaves_nothing_behind,
     a_renewed_hold_outlives_the_sweep,
+    a_hold_renewed_during_a_sweep_stays,
     a_late_post_still_charges,
     a_post_after_a_void_still_charges,
     a_deposit_counts_once,

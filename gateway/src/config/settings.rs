@@ -63,6 +63,8 @@ settings! {
         body_read_timeout_ms: u64 = 30_000, 1..=DAY_MS;
         /// Time a connection may stay open without a whole request head, in milliseconds.
         idle_timeout_ms: u64 = 75_000, 1..=DAY_MS;
+        /// Time a connection may go without taking any of what is sent to it, in milliseconds; then it is closed.
+        write_timeout_ms: u64 = 60_000, 1..=DAY_MS;
         /// Calls served at the same time; one more is answered 503 with `Retry-After`.
         concurrent_calls_max: usize = 4096, 1..=1_000_000;
         /// Connections open at the same time; one more waits in the listen queue.

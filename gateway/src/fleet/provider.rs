@@ -25,6 +25,7 @@ pub struct Provider {
 }
 
 /// The ways to a provider.
+#[derive(Clone)]
 pub enum Reach {
     /// Its public address.
     Direct(Arc<Direct>),

@@ -25,9 +25,10 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio_util::sync::CancellationToken;
 
 use super::provider::{EndpointUris, Provider, Reach};
-use crate::app::{App, Worker};
+use crate::app::{App, Place, Worker};
 use crate::clock::now_ms;
 use crate::config::Registration;
 use crate::reject::Reject;
@@ -46,6 +47,8 @@ const AUTHORITY: &str = "http://provider";
 
 /// The gateway's end of one tunnel.
 pub struct Tunnel {
+    /// Set when its provider has opened a newer one.
+    pub replaced: CancellationToken,
     sender: SendRequest<EngineBody>,
     uris: EndpointUris,
 }
@@ -109,12 +112,13 @@ pub async fn accept(State(worker): State<Arc<Worker>>, mut request: Request) -> 
     if app.stop.draining.is_cancelled() {
         return Reject::Overloaded("This gateway is stopping.").into_response();
     }
-    if app.fleet.len() >= app.config.tunnels.tunnels_max {
+    let (Some(place), Some(stranger)) = (app.tunnels.enter(), app.strangers.enter()) else {
         return Reject::Overloaded("This gateway holds as many tunnels as it may.").into_response();
-    }
+    };
     let upgrade = hyper::upgrade::on(&mut request);
     app.tasks.clone().spawn(async move {
-        if let Err(error) = run(&app, upgrade, &authority).await {
+        let _place = place;
+        if let Err(error) = run(&app, upgrade, &authority, stranger).await {
             tracing::info!(error = format!("{error:#}"), "a tunnel ended");
         }
     });
@@ -148,17 +152,18 @@ fn authority(app: &App, request: &Request) -> Option<String> {
 }
 
 /// One tunnel from upgrade to end.
-async fn run(app: &Arc<App>, upgrade: OnUpgrade, authority: &str) -> anyhow::Result<()> {
+async fn run(app: &Arc<App>, upgrade: OnUpgrade, authority: &str, stranger: Place) -> anyhow::Result<()> {
     let hello_timeout = Duration::from_millis(app.config.tunnels.hello_timeout_ms);
     let upgraded = tokio::time::timeout(hello_timeout, upgrade)
         .await
         .context("the upgrade did not finish")??;
     let (tunnel, connection) = handshake(upgraded).await?;
     let mut connection = std::pin::pin!(connection);
-    let lived = live(app, &tunnel, authority, hello_timeout);
+    let lived = live(app, &tunnel, authority, hello_timeout, stranger);
     tokio::select! {
         ended = connection.as_mut() => ended.context("the connection broke"),
         lived = lived => lived,
+        () = tunnel.replaced.cancelled() => bail!("the provider has opened a newer tunnel"),
         () = app.stop.ended.cancelled() => Ok(()),
     }
 }
@@ -176,11 +181,18 @@ async fn handshake(upgraded: Upgraded) -> anyhow::Result<(Arc<Tunnel>, impl Futu
         .await
         .context("no HTTP/2 on the tunnel")?;
     let uris = EndpointUris::under(AUTHORITY).expect("the tunnel's authority is a URL");
-    Ok((Arc::new(Tunnel { sender, uris }), connection))
+    let replaced = CancellationToken::new();
+    Ok((Arc::new(Tunnel { replaced, sender, uris }), connection))
 }
 
 /// What happens in a tunnel while its connection is driven: hello, then a status every few seconds.
-async fn live(app: &Arc<App>, tunnel: &Arc<Tunnel>, authority: &str, hello_timeout: Duration) -> anyhow::Result<()> {
+async fn live(
+    app: &Arc<App>,
+    tunnel: &Arc<Tunnel>,
+    authority: &str,
+    hello_timeout: Duration,
+    stranger: Place,
+) -> anyhow::Result<()> {
     let offer = match introduce(app, tunnel, authority, hello_timeout).await {
         Ok(offer) => offer,
         Err(refused) => {
@@ -188,6 +200,7 @@ async fn live(app: &Arc<App>, tunnel: &Arc<Tunnel>, authority: &str, hello_timeo
             return Err(refused);
         }
     };
+    drop(stranger);
     let provider = Arc::new(provider(tunnel, &offer));
     tracing::info!(provider = %provider.id, name = provider.name, models = offer.models.len(), "a provider joined");
     app.fleet.join(provider.clone(), app.clock.now());

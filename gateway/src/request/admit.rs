@@ -39,17 +39,38 @@ pub struct Admitted {
 /// # Errors
 /// Whatever the caller must be told; nothing is held then.
 pub async fn admit(worker: &Worker, call: &Call, answer: &mut Answer) -> Result<Option<Admitted>, Reject> {
-    let Some(plan) = plan(worker, call, answer).await? else {
+    let Some(mut plan) = plan(worker, call, answer).await? else {
         return Ok(None);
     };
-    let quote = Quote::of(&plan, call);
-    let most = quote.price(quote.output_tokens_max)?;
+    let expires_ms = now_ms() + worker.app.config.ledger.hold_lease_ms;
+    loop {
+        let quote = Quote::of(&plan, call);
+        let most = quote.price(quote.output_tokens_max)?;
+        match reserve(worker, call, &quote, most, expires_ms).await {
+            Ok(held) => {
+                let told = (held < most).then(|| quote.affordable(held));
+                return Ok(Some(Admitted {
+                    plan,
+                    held,
+                    output_tokens_max: told.unwrap_or(quote.output_tokens_max),
+                    told_output_tokens_max: told,
+                    listed: LiveCalls::list(&worker.app, &call.id, &call.key.account, expires_ms),
+                }));
+            }
+            // A dear provider at the end of the plan must not keep a caller from those it can pay.
+            Err(Reject::InsufficientCredit { .. }) if plan.attempts.len() > 1 => drop_dearest(&mut plan),
+            Err(reject) => return Err(reject),
+        }
+    }
+}
+
+/// Reserves `most`, or what the balance affords where the caller set no limit. One round trip.
+async fn reserve(worker: &Worker, call: &Call, quote: &Quote, most: Nano, expires_ms: u64) -> Result<Nano, Reject> {
+    let app = &worker.app;
     let least = match call.view.output_tokens_max {
         Some(_) => most,
         None => quote.price(OUTPUT_TOKENS_MIN.min(quote.output_tokens_max))?,
     };
-    let app = &worker.app;
-    let expires_ms = now_ms() + app.config.ledger.hold_lease_ms;
     let reserve = Reserve {
         call: call.id,
         account: call.key.account.clone(),
@@ -61,20 +82,28 @@ pub async fn admit(worker: &Worker, call: &Call, answer: &mut Answer) -> Result<
     };
     let began = Instant::now();
     let reserved = app.ledger.reserve(&reserve).await;
-    app.metrics.ledger_step(
-        "reserve",
-        began.elapsed(),
-        matches!(reserved, Err(ReserveError::Unavailable(_))),
-    );
-    let held = reserved.map_err(|error| refused(error, least))?.held;
-    let told = (held < most).then(|| quote.affordable(held));
-    Ok(Some(Admitted {
-        plan,
-        held,
-        output_tokens_max: told.unwrap_or(quote.output_tokens_max),
-        told_output_tokens_max: told,
-        listed: LiveCalls::list(app, &call.id, &call.key.account, expires_ms),
-    }))
+    let failed = matches!(reserved, Err(ReserveError::Unavailable(_)));
+    app.metrics.ledger_step("reserve", began.elapsed(), failed);
+    Ok(reserved.map_err(|error| refused(error, least))?.held)
+}
+
+/// Takes the attempt out of a plan that asks the most, by the sum of its prices for tokens and call.
+fn drop_dearest(plan: &mut Plan) {
+    let asks = |attempt: &Attempt| {
+        let price = &attempt.price;
+        price
+            .prompt
+            .saturating_add(price.completion)
+            .saturating_add(price.call.saturating_mul(1000))
+    };
+    let dearest = plan
+        .attempts
+        .iter()
+        .enumerate()
+        .max_by_key(|(_, attempt)| asks(attempt));
+    if let Some(at) = dearest.map(|(at, _)| at) {
+        plan.attempts.remove(at);
+    }
 }
 
 /// A plan, waiting a bounded time in a bounded queue while every provider is full, or away for a moment.
@@ -96,6 +125,7 @@ async fn plan(worker: &Worker, call: &Call, answer: &mut Answer) -> Result<Optio
             Err(NoRoute::NoneEligible { reason }) => return Err(unfit(reason)),
         };
         if place.is_none() {
+            can_pay(worker, call).await?;
             place = app.fleet.queue();
         }
         let left = wait_max.saturating_sub(call.started.elapsed());
@@ -107,6 +137,18 @@ async fn plan(worker: &Worker, call: &Call, answer: &mut Answer) -> Result<Optio
             () = tokio::time::sleep(left) => return Err(full),
             () = answer.closed() => return Ok(None),
         }
+    }
+}
+
+/// Whether a call may wait at all: places in the queue are not for those who cannot pay in the end.
+async fn can_pay(worker: &Worker, call: &Call) -> Result<(), Reject> {
+    let account = worker.app.ledger.account(&call.key.account).await;
+    match account.map_err(Reject::ledger)? {
+        Some(account) if account.available > 0 => Ok(()),
+        account => Err(Reject::InsufficientCredit {
+            needed_nano: 1,
+            available_nano: account.map_or(0, |account| account.available),
+        }),
     }
 }
 

@@ -26,6 +26,8 @@ use crate::fleet::provider::Provider;
 use crate::reject::Reject;
 use crate::telemetry::trace;
 
+/// The most pieces of a stream that are kept back until its first token: a role, some comments.
+const HELD_PIECES_MAX: usize = 1024;
 /// The largest error body of an engine that is passed on.
 const ENGINE_ERROR_BYTES_MAX: usize = 64 * 1024;
 
@@ -223,14 +225,19 @@ async fn first_of_stream(
     let mut frames = Box::new(Frames::new(&call.view, renames(provider, call), event_bytes_max));
     let mut body = response.into_body();
     let mut held = Out::new();
+    let mut held_bytes = 0;
     while !frames.begun {
+        // A provider may send single bytes by the thousand; others on this thread get their turn all the same.
+        tokio::task::consume_budget().await;
         match body.frame().await {
             Some(Ok(frame)) => {
                 let Ok(data) = frame.into_data() else { continue };
+                let before = held.len();
                 frames
                     .push(data, &mut held)
                     .map_err(|fault| Failure::Failed(fault.to_string()))?;
-                if held.iter().map(Bytes::len).sum::<usize>() > event_bytes_max {
+                held_bytes += held[before..].iter().map(Bytes::len).sum::<usize>();
+                if held_bytes > event_bytes_max || held.len() > HELD_PIECES_MAX {
                     return Err(Failure::Failed("much was said before the first token".to_owned()));
                 }
             }

@@ -49,8 +49,8 @@ pub struct Outcome {
 
 /// Serves an admitted call: returns who served it, after the last byte.
 pub async fn dispatch(worker: &Worker, call: &Call, admitted: &Admitted, mut answer: Answer) -> Outcome {
-    let mut failures = Failures::default();
     let further;
+    let mut failures = Failures::default();
     let mut last = pass(
         worker,
         call,
@@ -87,7 +87,7 @@ async fn pass<'a>(
     call: &'a Call,
     admitted: &'a Admitted,
     attempts: &'a [Attempt],
-    failures: &mut Failures,
+    failures: &mut Failures<'a>,
     answer: &mut Answer,
 ) -> Round<'a> {
     let mut pause = REFUSED_PAUSE;
@@ -127,7 +127,7 @@ async fn round<'a>(
     call: &'a Call,
     admitted: &'a Admitted,
     attempts: &'a [Attempt],
-    failures: &mut Failures,
+    failures: &mut Failures<'a>,
     answer: &mut Answer,
 ) -> Round<'a> {
     let app = &worker.app;
@@ -150,13 +150,25 @@ async fn round<'a>(
             }
         };
         match first {
-            Ok(first) => return Round::Answered(Box::new(Answered { provider, watch, first })),
+            Ok(first) => {
+                if let Some((_, objector)) = failures.objection.take() {
+                    objector.ended(End::FailedEarly, "objected");
+                }
+                return Round::Answered(Box::new(Answered { provider, watch, first }));
+            }
             Err(Failure::Caller(reject)) => {
-                watch.ended(End::Cancelled, "caller_error");
-                return Round::Over(Some(reject));
+                // One provider's word is not enough: it could turn every call of a model away and be asked first again.
+                if let Some((_, first)) = failures.objection.replace((reject.clone(), watch)) {
+                    first.ended(End::Cancelled, "caller_error");
+                    return Round::Over(Some(reject));
+                }
             }
             Err(failure) => failures.note(&watch, failure),
         }
+    }
+    if let Some((reject, objector)) = failures.objection.take() {
+        objector.ended(End::Cancelled, "caller_error");
+        return Round::Over(Some(reject));
     }
     let patience = Duration::from_millis(app.config.routing.queue_wait_ms);
     let is_waiting = failures.tried > tried_before && call.started.elapsed() < patience;
@@ -168,12 +180,14 @@ async fn round<'a>(
 
 /// What is told when every attempt has failed.
 #[derive(Default)]
-struct Failures {
+struct Failures<'a> {
     tried: usize,
     last: Option<Reject>,
+    /// The first provider that found fault with the request itself, and with what.
+    objection: Option<(Reject, Watched<'a>)>,
 }
 
-impl Failures {
+impl Failures<'_> {
     fn note(&mut self, watch: &Watched<'_>, failure: Failure) {
         let attempts = self.tried;
         let provider = &watch.attempt.provider;
@@ -233,6 +247,8 @@ async fn serve(worker: &Worker, call: &Call, answered: Answered<'_>, answer: Ans
     };
     let tokens = meter.completion_tokens(call.view.endpoint);
     let (router_end, word) = match end {
+        // An answer without a word says nothing good of its provider, and may be nobody's fault.
+        CallOutcome::Completed if meter.output_bytes == 0 => (End::Cancelled, "empty"),
         CallOutcome::Completed => {
             let after_first_token = watch.since_first_token();
             (

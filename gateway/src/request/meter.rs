@@ -2,7 +2,7 @@
 //!
 //! Without the model's own tokenizer a count is a bound: a token of text is at least one byte, and an event that
 //! carries output carries at least one token. A claim above the bound is cut to it, a missing claim is replaced by an
-//! estimate from below, and no claim can raise a bill above what the gateway saw pass.
+//! estimate, and no claim can raise a bill above what the gateway saw pass.
 
 use filature_billing::Tokens;
 use filature_openapi::answer::AnswerView;
@@ -102,8 +102,7 @@ impl Meter {
     fn output_estimate(&self, endpoint: Endpoint) -> u64 {
         match endpoint {
             Endpoint::Embeddings => 0,
-            _ if self.output_events > 0 => self.output_events,
-            _ => self.output_bytes.div_ceil(BYTES_PER_TOKEN),
+            _ => self.output_events.max(self.output_bytes.div_ceil(BYTES_PER_TOKEN)),
         }
     }
 }
@@ -211,13 +210,15 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_claim_is_estimated_from_below() {
-        let meter = Meter {
+    fn a_missing_claim_is_estimated_by_events_and_bytes() {
+        let meter = |output_bytes, output_events| Meter {
             claim: None,
-            output_bytes: 400,
-            output_events: 7,
+            output_bytes,
+            output_events,
         };
-        assert_eq!(billed(&meter).completion, 7);
+        assert_eq!(billed(&meter(20, 7)).completion, 7);
+        // An engine may put many tokens into one event.
+        assert_eq!(billed(&meter(160, 7)).completion, 40);
     }
 
     #[test]

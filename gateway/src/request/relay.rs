@@ -153,6 +153,8 @@ async fn carry(
     let mut heard = Instant::now();
     let mut gap = std::pin::pin!(tokio::time::sleep(gap_max));
     while !frames.done {
+        // A provider may send single bytes by the thousand; others on this thread get their turn all the same.
+        tokio::task::consume_budget().await;
         let read = tokio::select! {
             biased;
             frame = body.frame() => frame,
