@@ -35,7 +35,7 @@ pub enum BadAnswer {
     /// Not JSON: an HTML page, half an answer, nothing at all. Says what is wrong and where.
     #[error("the engine's answer is not JSON: {0}")]
     NotJson(String),
-    /// JSON, but not of this kind: no choices, no data.
+    /// JSON, but not of this kind: no choices, no vectors.
     #[error("the engine's answer is not an answer: {0}")]
     NotAnAnswer(String),
     /// An error in place of an answer.
@@ -54,7 +54,7 @@ pub enum BadAnswer {
 /// [`BadAnswer`] if the body is no answer to a call of `endpoint`. Bodies of error statuses may be given as well: what
 /// OpenAI, vLLM, SGLang, llama.cpp and Ollama send is then [`BadAnswer::Error`].
 pub fn parse_answer(endpoint: Endpoint, body: &[u8]) -> Result<AnswerView, BadAnswer> {
-    let reply = Reply::read(body)?;
+    let reply = Reply::read(body, "message")?;
     let (name, count) = match endpoint {
         Endpoint::Embeddings => ("data", reply.data),
         Endpoint::ChatCompletions | Endpoint::Completions => ("choices", reply.choices),
@@ -62,6 +62,11 @@ pub fn parse_answer(endpoint: Endpoint, body: &[u8]) -> Result<AnswerView, BadAn
     let choices = match count {
         None => return Err(BadAnswer::NotAnAnswer(format!("it has no list '{name}'"))),
         Some(0) => return Err(BadAnswer::NotAnAnswer(format!("its list '{name}' is empty"))),
+        Some(_) if endpoint == Endpoint::Embeddings && reply.lacks_vectors => {
+            return Err(BadAnswer::NotAnAnswer(format!(
+                "an element of its list '{name}' has no 'embedding'"
+            )));
+        }
         Some(count) => count,
     };
     let at = |raw| span_of(body, raw);

@@ -6,6 +6,7 @@
 
 mod engine_body;
 mod fields;
+mod limits;
 mod needs;
 mod prompt;
 mod refusal;
@@ -76,9 +77,12 @@ pub struct CallView {
     pub stream: bool,
     /// Whether the caller asked for `stream_options.include_usage`.
     pub include_usage: bool,
-    /// `max_completion_tokens`, else `max_tokens`: the limit for each choice. At least 1.
+    /// The largest of `max_completion_tokens`, `max_tokens` and llama.cpp's `n_predict`, which covers whichever of them
+    /// an engine follows: the limit for each choice, in tokens. At least 1. A completion's `max_completion_tokens` alone
+    /// is none, for engines that do not know it write without end.
     pub output_tokens_max: Option<u32>,
-    /// Choices the engine makes for each prompt: the larger of `n` and `best_of`; 1 when absent.
+    /// Choices the engine makes for each prompt: the largest of `n`, `best_of` and llama.cpp's `n_cmpl`; 1
+    /// when absent.
     pub n: u32,
     /// Bytes of the JSON values that become the prompt: messages, tools, functions and the output format for a chat,
     /// `prompt` and `suffix` for a completion, `input` for embeddings. Never fewer than the bytes of text in them.
@@ -98,15 +102,14 @@ struct Places {
     body_bytes: usize,
     model: Span,
     stream_options: values::StreamOptions,
-    max_tokens: Option<values::Limit>,
-    max_completion_tokens: Option<values::Limit>,
+    limits: limits::Limits,
 }
 
 /// Views the body of a call.
 ///
 /// # Errors
-/// [`BadCall`], to be answered with HTTP 400, if the body is not one JSON object, repeats a top-level key, nests
-/// deeper than [`DEPTH_MAX`], has more than [`KEYS_MAX`] keys, lacks a required field, or gives a field that is looked
+/// [`BadCall`], to be answered with HTTP 400, if the body is not one JSON object, repeats a top-level key, writes
+/// one that is looked at in other case, nests deeper than [`DEPTH_MAX`], has more than [`KEYS_MAX`] keys, lacks a required field, or gives a field that is looked
 /// at a wrong type or a value out of range. `null` for an optional field means absent.
 pub fn parse_call(endpoint: Endpoint, body: &[u8]) -> Result<CallView, BadCall> {
     let text = std::str::from_utf8(body).map_err(|error| BadCall::not_utf8(&error))?;
@@ -121,21 +124,18 @@ pub fn parse_call(endpoint: Endpoint, body: &[u8]) -> Result<CallView, BadCall> 
     let streams = endpoint != Endpoint::Embeddings;
     let stream = streams && values::boolean("stream", fields.get(Field::Stream))?;
     let stream_options = values::stream_options(stream, fields.place(Field::StreamOptions), at)?;
-    let max_tokens = values::limit("max_tokens", fields.place(Field::MaxTokens), at)?;
-    let max_completion_tokens = values::limit("max_completion_tokens", fields.place(Field::MaxCompletionTokens), at)?;
+    let limits = limits::Limits::of(endpoint, &fields, at)?;
     let n = values::choices("n", fields.get(Field::N))?;
     let best_of = values::choices("best_of", fields.get(Field::BestOf))?;
+    let n_cmpl = values::choices("n_cmpl", fields.get(Field::NCmpl))?;
 
     Ok(CallView {
         endpoint,
         model,
         stream,
         include_usage: stream_options.is_asked(),
-        output_tokens_max: [&max_completion_tokens, &max_tokens]
-            .into_iter()
-            .flatten()
-            .find_map(|limit| limit.value),
-        n: n.max(best_of),
+        output_tokens_max: limits.largest(),
+        n: n.max(best_of).max(n_cmpl),
         prompt_bytes: u32::try_from(fields.prompt_bytes()).unwrap_or(u32::MAX),
         prompt_items,
         needs,
@@ -144,8 +144,7 @@ pub fn parse_call(endpoint: Endpoint, body: &[u8]) -> Result<CallView, BadCall> 
             body_bytes: body.len(),
             model: at(model_raw),
             stream_options,
-            max_tokens,
-            max_completion_tokens,
+            limits,
         },
     })
 }

@@ -40,7 +40,7 @@ pub struct ChunkView {
 /// # Errors
 /// [`BadAnswer`] if the data is no chunk; [`BadAnswer::Error`] if it is an error in mid-stream.
 pub fn parse_chunk(data: &[u8]) -> Result<ChunkView, BadAnswer> {
-    let reply = Reply::read(data)?;
+    let reply = Reply::read(data, "delta")?;
     if reply.choices.is_none() && reply.usage.is_none() {
         return Err(BadAnswer::NotAnAnswer(
             "it has neither a list 'choices' nor 'usage'".to_owned(),

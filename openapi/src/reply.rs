@@ -18,6 +18,8 @@ pub(crate) struct Reply<'de> {
     pub(crate) choices: Option<u32>,
     /// The number of elements of `data`, if it is a list.
     pub(crate) data: Option<u32>,
+    /// Whether an element of `data` has no `embedding`.
+    pub(crate) lacks_vectors: bool,
     /// The value of `usage`, if it is an object.
     pub(crate) usage: Option<&'de str>,
     /// The value of `model`, if it is a string.
@@ -26,6 +28,8 @@ pub(crate) struct Reply<'de> {
     pub(crate) id: Option<&'de str>,
     /// UTF-8 bytes of everything the model wrote, in all choices.
     pub(crate) output_bytes: u32,
+    /// The member of a chat's choice that callers read.
+    wrote_in: &'static str,
     finish_reason: Option<&'de str>,
     error: Option<&'de str>,
     /// Whether `"object":"error"` stands at the top, as in vLLM's flat errors.
@@ -35,10 +39,14 @@ pub(crate) struct Reply<'de> {
 }
 
 impl<'de> Reply<'de> {
-    /// Reads a JSON object that is no error.
-    pub(crate) fn read(bytes: &'de [u8]) -> Result<Self, BadAnswer> {
+    /// Reads a JSON object that is no error. What a chat wrote is in each choice's `wrote_in`: `message` in an answer,
+    /// `delta` in a chunk.
+    pub(crate) fn read(bytes: &'de [u8], wrote_in: &'static str) -> Result<Self, BadAnswer> {
         let text = std::str::from_utf8(bytes).map_err(|error| BadAnswer::NotJson(error.to_string()))?;
-        let mut reply = Self::default();
+        let mut reply = Self {
+            wrote_in,
+            ..Self::default()
+        };
         match walk(text, &mut reply) {
             Err(error) => Err(BadAnswer::NotJson(error.to_string())),
             Ok(Kind::Object) => reply.engine_error().map_or(Ok(reply), Err),
@@ -81,16 +89,22 @@ impl<'de> Walker<'de> for Reply<'de> {
     fn member<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, map: &mut A) -> Result<(), A::Error> {
         match &*key {
             "choices" => {
-                let mut choices = Choices::default();
+                let mut choices = Choices {
+                    wrote_in: self.wrote_in,
+                    count: 0,
+                    bytes: 0,
+                    finish_reason: None,
+                };
                 let kind = map.next_value_seed(Walk(&mut choices))?;
                 self.choices = (kind == Kind::Array).then_some(choices.count);
                 self.output_bytes = choices.bytes;
                 self.finish_reason = choices.finish_reason;
             }
             "data" => {
-                let mut items = Count(0);
-                let kind = map.next_value_seed(Walk(&mut items))?;
-                self.data = (kind == Kind::Array).then_some(items.0);
+                let mut vectors = Vectors::default();
+                let kind = map.next_value_seed(Walk(&mut vectors))?;
+                self.data = (kind == Kind::Array).then_some(vectors.count);
+                self.lacks_vectors = vectors.lacking;
             }
             "usage" => self.usage = Some(raw_member(map)?).filter(|raw| raw.starts_with('{')),
             "model" => self.model = string_member(map)?,
@@ -115,14 +129,36 @@ fn plain(raw: &str) -> String {
     string(raw).map_or_else(|| raw.to_owned(), Cow::into_owned)
 }
 
-/// Counts the elements of a list.
-struct Count(u32);
+/// The elements of `data`.
+#[derive(Default)]
+struct Vectors {
+    count: u32,
+    /// Whether an element is no object with an `embedding`.
+    lacking: bool,
+}
 
-impl<'de> Walker<'de> for Count {
+impl<'de> Walker<'de> for Vectors {
     fn element<A: SeqAccess<'de>>(&mut self, seq: &mut A) -> Result<bool, A::Error> {
-        let more = seq.next_element::<serde::de::IgnoredAny>()?.is_some();
-        self.0 = self.0.saturating_add(u32::from(more));
-        Ok(more)
+        let mut vector = Vector(false);
+        if seq.next_element_seed(Walk(&mut vector))?.is_none() {
+            return Ok(false);
+        }
+        self.count = self.count.saturating_add(1);
+        self.lacking |= !vector.0;
+        Ok(true)
+    }
+}
+
+/// Whether an object has an `embedding`: a list of numbers, or their bytes in a string.
+struct Vector(bool);
+
+impl<'de> Walker<'de> for Vector {
+    fn member<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, map: &mut A) -> Result<(), A::Error> {
+        let raw = raw_member(map)?;
+        if key == "embedding" {
+            self.0 = raw.starts_with(['[', '"']);
+        }
+        Ok(())
     }
 }
 
@@ -144,8 +180,8 @@ impl<'de> Walker<'de> for ErrorReader<'de> {
 }
 
 /// All choices together.
-#[derive(Default)]
 struct Choices<'de> {
+    wrote_in: &'static str,
     count: u32,
     bytes: u32,
     /// The first one that is not `null`.
@@ -154,31 +190,38 @@ struct Choices<'de> {
 
 impl<'de> Walker<'de> for Choices<'de> {
     fn element<A: SeqAccess<'de>>(&mut self, seq: &mut A) -> Result<bool, A::Error> {
-        let mut choice = Choice::default();
+        let mut choice = Choice {
+            wrote_in: self.wrote_in,
+            text: 0,
+            message: 0,
+            finish_reason: None,
+        };
         if seq.next_element_seed(Walk(&mut choice))?.is_none() {
             return Ok(false);
         }
         self.count = self.count.saturating_add(1);
-        self.bytes = self
-            .bytes
-            .saturating_add(choice.text)
-            .saturating_add(choice.message.bytes());
+        self.bytes = self.bytes.saturating_add(choice.text).saturating_add(choice.message);
         self.finish_reason = self.finish_reason.or(choice.finish_reason);
         Ok(true)
     }
 }
 
-#[derive(Default)]
+/// One choice. Here and below, of a member that is repeated the last counts, for that is the one a caller sees.
 struct Choice<'de> {
+    wrote_in: &'static str,
     text: u32,
-    message: Message,
+    message: u32,
     finish_reason: Option<&'de str>,
 }
 
 impl<'de> Walker<'de> for Choice<'de> {
     fn member<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, map: &mut A) -> Result<(), A::Error> {
         match &*key {
-            "delta" | "message" => drop(map.next_value_seed(Walk(&mut self.message))?),
+            key if key == self.wrote_in => {
+                let mut message = Message::default();
+                map.next_value_seed(Walk(&mut message))?;
+                self.message = message.bytes();
+            }
             "text" => self.text = text_member(map)?,
             "finish_reason" => self.finish_reason = string_member(map)?,
             _ => drop(raw_member(map)?),
@@ -187,15 +230,15 @@ impl<'de> Walker<'de> for Choice<'de> {
     }
 }
 
-/// A message or a piece of one: everything in it that the model wrote.
+/// A message or a piece of one: everything in it that the model wrote, in bytes.
 #[derive(Default)]
 struct Message {
     content: u32,
     refusal: u32,
-    /// The longer of `reasoning` and `reasoning_content`: engines that send both send the same text twice.
     reasoning: u32,
-    tool_calls: ToolCalls,
-    function_call: Function,
+    reasoning_content: u32,
+    tool_calls: u32,
+    function_call: u32,
 }
 
 impl Message {
@@ -203,9 +246,10 @@ impl Message {
         [
             self.content,
             self.refusal,
-            self.reasoning,
-            self.tool_calls.0,
-            self.function_call.0,
+            // Engines that send both send the same text twice.
+            self.reasoning.max(self.reasoning_content),
+            self.tool_calls,
+            self.function_call,
         ]
         .into_iter()
         .fold(0, u32::saturating_add)
@@ -217,9 +261,14 @@ impl<'de> Walker<'de> for Message {
         match &*key {
             "content" => self.content = text_member(map)?,
             "refusal" => self.refusal = text_member(map)?,
-            "reasoning" | "reasoning_content" => self.reasoning = self.reasoning.max(text_member(map)?),
-            "tool_calls" => drop(map.next_value_seed(Walk(&mut self.tool_calls))?),
-            "function_call" => drop(map.next_value_seed(Walk(&mut self.function_call))?),
+            "reasoning" => self.reasoning = text_member(map)?,
+            "reasoning_content" => self.reasoning_content = text_member(map)?,
+            "tool_calls" => {
+                let mut calls = ToolCalls(0);
+                map.next_value_seed(Walk(&mut calls))?;
+                self.tool_calls = calls.0;
+            }
+            "function_call" => self.function_call = function_member(map)?,
             _ => drop(raw_member(map)?),
         }
         Ok(())
@@ -227,42 +276,64 @@ impl<'de> Walker<'de> for Message {
 }
 
 /// Bytes of all tool calls.
-#[derive(Default)]
 struct ToolCalls(u32);
 
 impl<'de> Walker<'de> for ToolCalls {
     fn element<A: SeqAccess<'de>>(&mut self, seq: &mut A) -> Result<bool, A::Error> {
-        Ok(seq.next_element_seed(Walk(&mut ToolCall(&mut self.0)))?.is_some())
+        let mut call = ToolCall::default();
+        let more = seq.next_element_seed(Walk(&mut call))?.is_some();
+        self.0 = self.0.saturating_add(call.function).saturating_add(call.custom);
+        Ok(more)
     }
 }
 
-struct ToolCall<'a>(&'a mut u32);
+/// Bytes of one tool call.
+#[derive(Default)]
+struct ToolCall {
+    function: u32,
+    /// OpenAI's tool whose input is free text.
+    custom: u32,
+}
 
-impl<'de> Walker<'de> for ToolCall<'_> {
+impl<'de> Walker<'de> for ToolCall {
     fn member<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, map: &mut A) -> Result<(), A::Error> {
-        let mut function = Function::default();
         match &*key {
-            // `custom` is OpenAI's tool whose input is free text.
-            "function" | "custom" => drop(map.next_value_seed(Walk(&mut function))?),
+            "function" => self.function = function_member(map)?,
+            "custom" => self.custom = function_member(map)?,
             _ => drop(raw_member(map)?),
         }
-        *self.0 = self.0.saturating_add(function.0);
         Ok(())
     }
 }
 
 /// Bytes of a function's name and its arguments.
 #[derive(Default)]
-struct Function(u32);
+struct Function {
+    name: u32,
+    arguments: u32,
+    input: u32,
+}
 
 impl<'de> Walker<'de> for Function {
     fn member<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, map: &mut A) -> Result<(), A::Error> {
         match &*key {
-            "name" | "arguments" | "input" => self.0 = self.0.saturating_add(text_member(map)?),
+            "name" => self.name = text_member(map)?,
+            "arguments" => self.arguments = text_member(map)?,
+            "input" => self.input = text_member(map)?,
             _ => drop(raw_member(map)?),
         }
         Ok(())
     }
+}
+
+/// Bytes of a member that is a function.
+fn function_member<'de, A: MapAccess<'de>>(map: &mut A) -> Result<u32, A::Error> {
+    let mut function = Function::default();
+    map.next_value_seed(Walk(&mut function))?;
+    Ok(function
+        .name
+        .saturating_add(function.arguments)
+        .saturating_add(function.input))
 }
 
 /// UTF-8 bytes of a member's text; 0 if it is no string.

@@ -190,6 +190,35 @@ fn odd_fields_are_as_good_as_absent() {
 }
 
 #[test]
+fn of_a_repeated_member_the_last_counts() {
+    const LONG: &str = r#""content":"long long long""#;
+    for (choice, output_bytes) in [
+        (format!(r#"{{"message":{{{LONG}}},"message":{{"content":"ab"}}}}"#), 2),
+        (format!(r#"{{"message":{{{LONG}}},"message":{{}}}}"#), 0),
+        (format!(r#"{{"message":{{{LONG}}},"message":null}}"#), 0),
+        (format!(r#"{{"message":{{{LONG},"content":"ab"}}}}"#), 2),
+        (format!(r#"{{"message":{{{LONG},"cont\u0065nt":null}}}}"#), 0),
+        (r#"{"text":"long long long","text":"ab"}"#.to_owned(), 2),
+        (r#"{"message":{"reasoning":"long","reasoning":"ab"}}"#.to_owned(), 2),
+        (r#"{"message":{"function_call":{"name":"long"},"function_call":{"name":"ab"}}}"#.to_owned(), 2),
+        (r#"{"message":{"tool_calls":[{"function":{"name":"long"}}],"tool_calls":[]}}"#.to_owned(), 0),
+        (
+            r#"{"message":{"tool_calls":[{"function":{"name":"long"},"function":{"arguments":"long","arguments":"{}"}}]}}"#
+                .to_owned(),
+            2,
+        ),
+        // Nobody reads a piece in a whole answer.
+        (format!(r#"{{"message":{{"content":"ab"}},"delta":{{{LONG}}}}}"#), 2),
+    ] {
+        let body = format!(r#"{{"choices":[{choice}]}}"#);
+        let view = parse_answer(ChatCompletions, body.as_bytes()).unwrap();
+        assert_eq!(view.output_bytes, output_bytes, "{body}");
+    }
+    let twice = br#"{"choices":[{"message":{"content":"long"}}],"choices":[{"message":{"content":"ab"}}]}"#;
+    assert_eq!(parse_answer(ChatCompletions, twice).unwrap().output_bytes, 2);
+}
+
+#[test]
 fn an_error_with_status_200_is_an_error() {
     for (body, message, code) in [
         (
@@ -267,6 +296,31 @@ fn what_is_no_answer_is_told_apart() {
         (Embeddings, r#"{"choices":[{}]}"#, "no list 'data'"),
         (Embeddings, r#"{"data":[]}"#, "list 'data' is empty"),
         (Embeddings, r#"{"data":"x"}"#, "no list 'data'"),
+        (Embeddings, r#"{"data":[0]}"#, "has no 'embedding'"),
+        (Embeddings, r#"{"data":[{}]}"#, "has no 'embedding'"),
+        (Embeddings, r#"{"data":[[0.1]]}"#, "has no 'embedding'"),
+        (Embeddings, r#"{"data":["embedding"]}"#, "has no 'embedding'"),
+        (Embeddings, r#"{"data":[{"embedding":null}]}"#, "has no 'embedding'"),
+        (
+            Embeddings,
+            r#"{"data":[{"embedding":[1],"embedding":0}]}"#,
+            "has no 'embedding'",
+        ),
+        (
+            Embeddings,
+            r#"{"data":[{"embedding":[1]},{"index":1}]}"#,
+            "has no 'embedding'",
+        ),
+        (
+            Embeddings,
+            r#"{"data":[{"index":0},{"embedding":[1]}]}"#,
+            "has no 'embedding'",
+        ),
+        (
+            Embeddings,
+            r#"{"data":[{"embedding":[1]}],"data":[0]}"#,
+            "has no 'embedding'",
+        ),
     ] {
         match parse_answer(endpoint, body.as_bytes()) {
             Err(BadAnswer::NotAnAnswer(why)) => assert!(why.contains(words), "{body}: {why}"),

@@ -10,8 +10,8 @@ impl CallView {
     /// The body for an engine, as slices of `body` with replacements between them.
     ///
     /// `engine_model` is the engine's name of the model; `None` keeps the caller's. A stream always asks for usage.
-    /// `output_tokens_max`, in tokens, goes where the caller's own limit stands, else into `max_tokens`; `None`, and
-    /// any value for embeddings, changes nothing. Every other byte stays as it came.
+    /// `output_tokens_max`, in tokens, goes wherever a limit of the caller's own stands, for engines differ in which
+    /// one they follow, else into `max_tokens`; `None`, and any value for embeddings, changes nothing. Every other byte stays as it came.
     ///
     /// # Panics
     /// If `body` has another length than the body this view was parsed from.
@@ -70,15 +70,8 @@ impl CallView {
     }
 
     fn limit_output(&self, tokens_max: u32, edits: &mut Edits, added: &mut String) {
-        let limits = [self.places.max_completion_tokens, self.places.max_tokens];
-        let said = limits.iter().flatten().any(|limit| limit.value.is_some());
-        // Where both are said, engines differ in which one they follow: both get the limit.
-        let mut places = limits
-            .into_iter()
-            .flatten()
-            .filter(|limit| limit.value.is_some() == said)
-            .peekable();
-        if places.peek().is_none() {
+        let (places, none_binds) = self.places.limits.places();
+        if none_binds {
             added.push_str(&format!(r#","max_tokens":{tokens_max}"#));
         }
         for place in places {

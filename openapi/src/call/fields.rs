@@ -1,6 +1,7 @@
 //! The one pass over a body: finds the known top-level fields, notes every key, walks the messages.
 //!
-//! Decides what is structurally wrong with a body (not JSON, not an object, repeated keys, too many, too deep). What
+//! Decides what is structurally wrong with a body (not JSON, not an object, repeated or disguised keys, too many, too
+//! deep). What
 //! the found values say is judged by the neighbours.
 
 use std::borrow::Cow;
@@ -23,7 +24,9 @@ pub(super) enum Field {
     StreamOptions,
     MaxTokens,
     MaxCompletionTokens,
+    NPredict,
     N,
+    NCmpl,
     BestOf,
     SessionId,
     PromptCacheKey,
@@ -37,6 +40,12 @@ pub(super) enum Field {
     /// Any field whose text an engine adds to the prompt.
     PromptExtra,
 }
+
+/// The longest name that [`Field::of`] knows, in bytes.
+const NAME_BYTES_MAX: usize = "max_completion_tokens".len();
+
+/// The most bytes of UTF-8 that fold to one letter of a name: those of the Kelvin sign.
+const FOLDED_BYTES_MAX: usize = 3;
 
 const FIELD_COUNT: usize = Field::PromptExtra as usize + 1;
 
@@ -56,7 +65,11 @@ impl Field {
             (_, "stream_options") => Self::StreamOptions,
             (_, "max_tokens") => Self::MaxTokens,
             (_, "max_completion_tokens") => Self::MaxCompletionTokens,
+            // llama.cpp's name of the limit, which overrides the others there.
+            (_, "n_predict") => Self::NPredict,
             (_, "n") => Self::N,
+            // llama.cpp's name of `n`, which overrides it there.
+            (_, "n_cmpl") => Self::NCmpl,
             (Completions, "best_of") => Self::BestOf,
             (Chat, "tools") => Self::Tools,
             (Chat, "functions") => Self::Functions,
@@ -74,6 +87,25 @@ impl Field {
             }
             _ => return None,
         })
+    }
+
+    /// The name that a key, which is none itself, would be taken for by an engine that matches keys in any case.
+    ///
+    /// Engines in Go do, and let the last of several win. Go folds two letters beyond ASCII too.
+    fn disguised(endpoint: Endpoint, key: &str) -> Option<String> {
+        let is_plain = |byte: u8| byte.is_ascii() && !byte.is_ascii_uppercase();
+        if key.len() > NAME_BYTES_MAX * FOLDED_BYTES_MAX || key.bytes().all(is_plain) {
+            return None;
+        }
+        let folded: String = key
+            .chars()
+            .map(|letter| match letter {
+                '\u{17f}' => 's',
+                '\u{212a}' => 'k',
+                other => other.to_ascii_lowercase(),
+            })
+            .collect();
+        Self::of(endpoint, &folded).map(|_| folded)
     }
 
     /// Whether its text becomes part of the prompt.
@@ -170,6 +202,11 @@ impl<'de> Fields<'de> {
 impl<'de> Walker<'de> for Fields<'de> {
     fn member<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, map: &mut A) -> Result<(), A::Error> {
         let field = Field::of(self.endpoint, &key);
+        if field.is_none()
+            && let Some(name) = Field::disguised(self.endpoint, &key)
+        {
+            return Err(self.refuse(BadCall::disguised(&key, &name)));
+        }
         if let Err(refused) = self.note_key(key) {
             return Err(self.refuse(refused));
         }

@@ -16,7 +16,7 @@ impl Needs {
     pub const JSON_SCHEMA: Self = Self(1 << 1);
     /// Log probabilities of tokens.
     pub const LOGPROBS: Self = Self(1 << 2);
-    /// Images in the prompt.
+    /// Images, video or audio in the prompt.
     pub const IMAGES: Self = Self(1 << 3);
 
     /// Every ability by its name in offers.

@@ -1,6 +1,6 @@
 //! What the model is given: messages, prompts or inputs.
 //!
-//! Decides whether there is a prompt of the right shape, how many items it has and whether it shows images. What a
+//! Decides whether there is a prompt of the right shape, how many items it has and whether it shows media. What a
 //! message says is judged by the engine.
 
 use std::borrow::Cow;
@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::fields::{Field, Fields};
 use super::{BadCall, DEPTH_MAX, Endpoint, Needs};
-use crate::walk::{Kind, Walk, Walker, nests_deeper_than, raw_member, walk};
+use crate::walk::{Kind, Walk, Walker, nests_deeper_than, raw_member, string, walk};
 
 /// The levels above a message's members: the body, the list, the message.
 const LEVELS_ABOVE_MEMBER: usize = 3;
@@ -48,10 +48,7 @@ fn messages(fields: &Fields<'_>) -> Result<(u32, Needs), BadCall> {
     if messages.count == 0 {
         return Err(BadCall::empty("messages", "array"));
     }
-    Ok((
-        messages.count,
-        if messages.images { Needs::IMAGES } else { Needs::NONE },
-    ))
+    Ok((messages.count, if messages.media { Needs::IMAGES } else { Needs::NONE }))
 }
 
 /// The elements of `messages`, walked.
@@ -62,7 +59,7 @@ pub(super) struct Messages {
     pub(super) bytes: usize,
     /// Whether a member nests too deep.
     pub(super) too_deep: bool,
-    images: bool,
+    media: bool,
     /// The first wrong element.
     fault: Option<(u32, Fault)>,
 }
@@ -113,15 +110,15 @@ impl<'de> Walker<'de> for Message<'_> {
                     kind => Err(Fault::RoleKind(kind)),
                 });
             }
-            "content" if Kind::of(raw) == Kind::Array => self.of.images |= shows_images(raw),
+            "content" if Kind::of(raw) == Kind::Array => self.of.media |= shows_media(raw),
             _ => {}
         }
         Ok(())
     }
 }
 
-/// Whether a message's content parts hold an image.
-fn shows_images(raw: &str) -> bool {
+/// Whether a message's content parts hold an image, a video or audio.
+fn shows_media(raw: &str) -> bool {
     struct Parts(bool);
     struct Part<'a>(&'a mut bool);
 
@@ -134,10 +131,17 @@ fn shows_images(raw: &str) -> bool {
     impl<'de> Walker<'de> for Part<'_> {
         fn member<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, map: &mut A) -> Result<(), A::Error> {
             let raw = raw_member(map)?;
-            let is_image_type = key == "type" && matches!(raw, r#""image_url""# | r#""input_image""# | r#""image""#);
-            *self.0 |= is_image_type || key == "image_url";
+            *self.0 |= match &*key {
+                "type" => string(raw).is_some_and(|kind| is_media(&kind) || matches!(&*kind, "input_image" | "image")),
+                key => is_media(key),
+            };
             Ok(())
         }
+    }
+
+    /// OpenAI's and vLLM's names, both of a part's type and of the member that holds it.
+    fn is_media(name: &str) -> bool {
+        matches!(name, "image_url" | "video_url" | "audio_url" | "input_audio")
     }
 
     let mut parts = Parts(false);

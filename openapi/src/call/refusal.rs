@@ -51,6 +51,14 @@ impl BadCall {
         )
     }
 
+    pub(super) fn disguised(param: &str, name: &str) -> Self {
+        let message = format!(
+            "The key '{}' must be written '{name}': engines differ in whether they take one for the other.",
+            shown(param)
+        );
+        Self::new(message, Some(&shown(param)), Some("unknown_parameter"))
+    }
+
     pub(super) fn too_many_keys(most: usize) -> Self {
         Self::new(
             format!("The body has more than {most} top-level keys."),

@@ -357,6 +357,18 @@ fn options_of_wrong_type_or_out_of_range_are_refused() {
             "integer_above_max_value",
         ),
         (r#""max_completion_tokens":{}"#, "max_completion_tokens", "invalid_type"),
+        // Endless, to llama.cpp.
+        (r#""n_predict":-1"#, "n_predict", "integer_below_min_value"),
+        (
+            r#""max_tokens":5,"n_predict":-2"#,
+            "n_predict",
+            "integer_below_min_value",
+        ),
+        (r#""n_predict":0"#, "n_predict", "integer_below_min_value"),
+        (r#""n_predict":2147483648"#, "n_predict", "integer_above_max_value"),
+        (r#""n_predict":5.0"#, "n_predict", "invalid_type"),
+        (r#""n_cmpl":0"#, "n_cmpl", "integer_below_min_value"),
+        (r#""n_cmpl":129"#, "n_cmpl", "integer_above_max_value"),
         (r#""tools":{}"#, "tools", "invalid_type"),
         (r#""functions":"f""#, "functions", "invalid_type"),
         (r#""response_format":"json""#, "response_format", "invalid_type"),
@@ -391,7 +403,9 @@ fn null_means_absent() {
         "stream_options",
         "max_tokens",
         "max_completion_tokens",
+        "n_predict",
         "n",
+        "n_cmpl",
         "tools",
         "functions",
         "response_format",
@@ -420,20 +434,117 @@ fn fields_are_found_in_any_order_and_with_any_white_space() {
 }
 
 #[test]
-fn the_newer_limit_wins_and_the_larger_number_of_choices_counts() {
+fn the_largest_limit_and_the_largest_number_of_choices_count() {
     let limit = |more: &str| view(ChatCompletions, &chat(more)).output_tokens_max;
-    assert_eq!(limit(r#","max_tokens":9,"max_completion_tokens":5"#), Some(5));
+    assert_eq!(limit(r#","max_tokens":9,"max_completion_tokens":5"#), Some(9));
+    assert_eq!(limit(r#","max_tokens":5,"max_completion_tokens":9"#), Some(9));
     assert_eq!(limit(r#","max_tokens":9,"max_completion_tokens":null"#), Some(9));
+    assert_eq!(limit(r#","max_completion_tokens":9"#), Some(9));
+    assert_eq!(
+        limit(r#","max_tokens":1,"max_completion_tokens":2,"n_predict":3"#),
+        Some(3)
+    );
+    assert_eq!(limit(r#","n_predict":3"#), Some(3));
+    assert_eq!(limit(r#","n_predict":null"#), None);
     assert_eq!(limit(r#","max_tokens":2147483647"#), Some(OUTPUT_TOKENS_MAX));
+    assert_eq!(limit(r#","n_predict":2147483647"#), Some(OUTPUT_TOKENS_MAX));
+    assert_eq!(view(ChatCompletions, &chat(r#","n":2,"n_cmpl":5"#)).n, 5);
     let n = |more: &str| view(Completions, &format!(r#"{{"model":"m","prompt":"p"{more}}}"#)).n;
     assert_eq!(n(r#","n":2,"best_of":5"#), 5);
     assert_eq!(n(r#","n":6,"best_of":5"#), 6);
+    assert_eq!(n(r#","n":2,"best_of":3,"n_cmpl":4"#), 4);
+    assert_eq!(n(r#","n":2,"n_cmpl":null"#), 2);
     // A chat has no such field.
     assert_eq!(view(ChatCompletions, &chat(r#","best_of":5"#)).n, 1);
 }
 
 #[test]
+fn a_completion_is_limited_by_what_every_engine_follows_there() {
+    for (more, limit, sent) in [
+        ("", None, r#""max_tokens":5,"#),
+        (r#","max_completion_tokens":9"#, None, r#""max_tokens":5,"#),
+        (r#","max_completion_tokens":9,"max_tokens":null"#, None, ""),
+        (r#","max_completion_tokens":9,"max_tokens":7"#, Some(9), ""),
+        (r#","max_completion_tokens":6,"n_predict":7"#, Some(7), ""),
+        (r#","max_tokens":8,"n_predict":7"#, Some(8), ""),
+        (r#","n_predict":7"#, Some(7), ""),
+    ] {
+        let body = Bytes::from(format!(r#"{{"model":"m","prompt":"p"{more}}}"#));
+        let view = parse_call(Completions, &body).unwrap();
+        assert_eq!(view.output_tokens_max, limit, "{more}");
+        let told = view.body_for_engine(&body, None, Some(5)).into_bytes();
+        // llama.cpp follows `max_completion_tokens` here too: it must not exceed what is told.
+        let more = ["6", "7", "8", "9", "null"]
+            .iter()
+            .fold(more.to_owned(), |more, said| more.replace(said, "5"));
+        let expected = format!(r#"{{"model":"m",{sent}"prompt":"p"{more}}}"#);
+        assert_eq!(std::str::from_utf8(&told).unwrap(), expected);
+        assert_eq!(
+            view.body_for_engine(&body, None, None).into_bytes(),
+            body,
+            "nothing told, nothing changed"
+        );
+    }
+}
+
+#[test]
+fn a_known_key_in_other_case_is_refused() {
+    for (endpoint, key, name) in [
+        (ChatCompletions, "MAX_TOKENS", "max_tokens"),
+        (ChatCompletions, "Max_Completion_Tokens", "max_completion_tokens"),
+        (ChatCompletions, "Model", "model"),
+        (ChatCompletions, "messageS", "messages"),
+        (ChatCompletions, "N", "n"),
+        (ChatCompletions, "N_predict", "n_predict"),
+        (ChatCompletions, "n_Cmpl", "n_cmpl"),
+        (ChatCompletions, "Stream_options", "stream_options"),
+        // What Go's folding takes for a k and an s.
+        (ChatCompletions, "max_to\u{212a}ens", "max_tokens"),
+        (ChatCompletions, "\u{17f}tream", "stream"),
+        (Completions, "Prompt", "prompt"),
+        (Completions, "best_OF", "best_of"),
+        (Embeddings, "INPUT", "input"),
+    ] {
+        let prompt = match endpoint {
+            ChatCompletions => r#""messages":[{"role":"user","content":"hi"}]"#,
+            Completions => r#""prompt":"p""#,
+            Embeddings => r#""input":"i""#,
+        };
+        for value in ["1", "null"] {
+            let body = format!(r#"{{"model":"m",{prompt},"{key}":{value}}}"#);
+            let words = format!("must be written '{name}'");
+            check_refused(endpoint, body, Some(key), "unknown_parameter", &words);
+        }
+    }
+    check_refused(
+        ChatCompletions,
+        chat(r#","\u004d\u006fdel":"n""#),
+        Some("Model"),
+        "unknown_parameter",
+        "'model'",
+    );
+    // What means nothing on the route may be written as one likes.
+    for key in ["X", "BEST_OF", "modelS", "Temperature", "MAX-TOKENS", "été", "Ünïcode"] {
+        view(ChatCompletions, &chat(&format!(r#","{key}":1"#)));
+    }
+    view(ChatCompletions, &chat(&format!(r#","{}":1"#, "M".repeat(10_000))));
+}
+
+#[test]
 fn needs_follow_from_what_is_asked() {
+    for part in [
+        r#"{"type":"video_url","video_url":{"url":"data:,"}}"#,
+        r#"{"type":"input_audio","input_audio":{"data":"","format":"wav"}}"#,
+        r#"{"type":"audio_url","audio_url":{"url":"data:,"}}"#,
+        r#"{"type":"input_image"}"#,
+        // vLLM needs no type.
+        r#"{"video_url":{"url":"data:,"}}"#,
+        r#"{"input_audio":{}}"#,
+        r#"{"type":"video\u005furl"}"#,
+    ] {
+        let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":[{part}]}}]}}"#);
+        assert_eq!(view(ChatCompletions, &body).needs, Needs::IMAGES, "{part}");
+    }
     let image = r#"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"image_url"},{"type":"image_url","image_url":{"url":"data:,"}}]}]}"#;
     assert_eq!(view(ChatCompletions, image).needs, Needs::IMAGES);
     let talk =
@@ -574,6 +685,18 @@ fn the_engine_gets_the_callers_body_but_for_the_fields_meant() {
         &format!(r#"{{"model":"m",{messages},"max_completion_tokens":5,"max_tokens":5}}"#),
     );
     check_sent(
+        r#","n_predict":9"#,
+        None,
+        Some(5),
+        &format!(r#"{{"model":"m",{messages},"n_predict":5}}"#),
+    );
+    check_sent(
+        r#","n_predict":9,"max_tokens":3"#,
+        None,
+        Some(5),
+        &format!(r#"{{"model":"m",{messages},"n_predict":5,"max_tokens":5}}"#),
+    );
+    check_sent(
         r#","stream":true"#,
         Some("e"),
         Some(5),
@@ -666,7 +789,7 @@ prop_compose! {
     fn any_chat()(
         model in "[a-z\"\\\\/é]{1,12}",
         messages in prop::collection::vec((any_text(), any_json()), 1..4),
-        limits in (prop::option::of(prop::option::of(1..1000_u32)), prop::option::of(prop::option::of(1..1000_u32))),
+        limits in prop::array::uniform3(prop::option::of(prop::option::of(1..1000_u32))),
         stream in prop::option::of(prop::option::of(any::<bool>())),
         options in prop::option::of(prop::option::of((prop::option::of(prop::option::of(any::<bool>())), prop::option::of(any_json())))),
         others in prop::collection::btree_map("x[a-z]{1,6}", any_json(), 0..5),
@@ -676,8 +799,9 @@ prop_compose! {
         let messages = messages.into_iter().map(|(role, content)| json!({"role": format!("r{role}"), "content": content}));
         body.insert("messages".into(), messages.collect());
         let optional = [
-            ("max_tokens", limits.0.map(|limit| json!(limit))),
-            ("max_completion_tokens", limits.1.map(|limit| json!(limit))),
+            ("max_tokens", limits[0].map(|limit| json!(limit))),
+            ("max_completion_tokens", limits[1].map(|limit| json!(limit))),
+            ("n_predict", limits[2].map(|limit| json!(limit))),
             ("stream", stream.map(|stream| json!(stream))),
             ("stream_options", (stream == Some(Some(true))).then_some(options).flatten().map(|options| {
                 let Some((usage, other)) = options else { return Value::Null };
@@ -706,7 +830,7 @@ fn expected(mut body: Value, model: Option<&str>, limit: Option<u32>) -> Value {
         body["stream_options"]["include_usage"] = true.into();
     }
     if let Some(limit) = limit {
-        let names = ["max_completion_tokens", "max_tokens"];
+        let names = ["max_completion_tokens", "max_tokens", "n_predict"];
         let said = |body: &Value, name: &str| body.get(name).is_some_and(Value::is_number);
         let any_said = names.iter().any(|name| said(&body, name));
         let any_null = names.iter().any(|name| body.get(name).is_some());
@@ -734,6 +858,8 @@ proptest! {
         let view = parse_call(ChatCompletions, text.as_bytes()).unwrap();
         prop_assert_eq!(&*view.model, body["model"].as_str().unwrap());
         prop_assert_eq!(view.stream, body["stream"] == true);
+        let limits = ["max_tokens", "max_completion_tokens", "n_predict"].map(|name| body[name].as_u64());
+        prop_assert_eq!(view.output_tokens_max.map(u64::from), limits.into_iter().flatten().max());
         let sent = view.body_for_engine(&Bytes::from(text), model.as_deref(), limit).into_bytes();
         let sent_value: Value = serde_json::from_slice(&sent).unwrap();
         prop_assert_eq!(sent_value, expected(body, model.as_deref(), limit));

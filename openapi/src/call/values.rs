@@ -107,22 +107,12 @@ fn integer(param: &str, raw: &str, most: u32) -> Result<u32, BadCall> {
     }
 }
 
-/// An output limit that stands in the body.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Limit {
-    pub(super) at: Span,
-    /// `None` where the body says `null`.
-    pub(super) value: Option<u32>,
-}
-
-pub(super) fn limit(param: &str, raw: Option<&str>, at: impl Fn(&str) -> Span) -> Result<Option<Limit>, BadCall> {
-    let Some(raw) = raw else { return Ok(None) };
-    let value = if raw == "null" {
-        None
-    } else {
-        Some(integer(param, raw, OUTPUT_TOKENS_MAX)?)
-    };
-    Ok(Some(Limit { at: at(raw), value }))
+/// An output limit in tokens; `None` if `null`.
+pub(super) fn limit(param: &str, raw: &str) -> Result<Option<u32>, BadCall> {
+    match raw {
+        "null" => Ok(None),
+        _ => integer(param, raw, OUTPUT_TOKENS_MAX).map(Some),
+    }
 }
 
 /// What the body says about usage in a stream, and how to make it ask for it.

@@ -151,6 +151,21 @@ fn chunks_of_sglang_llama_cpp_and_ollama_are_read() {
 }
 
 #[test]
+fn of_a_repeated_member_the_last_counts() {
+    for (choice, output_bytes) in [
+        (r#"{"delta":{"content":"long long"},"delta":{"content":"ab"}}"#, 2),
+        (r#"{"delta":{"content":"long long"},"delta":{}}"#, 0),
+        (r#"{"delta":{"content":"long long","content":"ab"}}"#, 2),
+        (r#"{"text":"long long","text":""}"#, 0),
+        // Nobody reads a message in a stream; some engines repeat the whole answer so at its end.
+        (r#"{"delta":{"content":""},"message":{"content":"long long"}}"#, 0),
+    ] {
+        let data = format!(r#"{{"choices":[{choice}]}}"#);
+        check(&data, (None, false, output_bytes, None));
+    }
+}
+
+#[test]
 fn errors_in_mid_stream_are_told_apart_from_what_is_no_chunk() {
     for (data, message, code) in [
         (

@@ -19,7 +19,7 @@ pub(super) struct ChatRequest {
     /// The most tokens to write for each choice.
     #[schema(minimum = 1, maximum = 2147483647)]
     max_completion_tokens: Option<u32>,
-    /// The older name of `max_completion_tokens`, which wins if both are given.
+    /// The older name of `max_completion_tokens`. If both are given, the call must be affordable with the larger.
     #[schema(minimum = 1, maximum = 2147483647)]
     max_tokens: Option<u32>,
     /// How many answers to write.
