@@ -117,8 +117,10 @@ impl Fleet {
     }
 
     /// The dearest price, field by field, of all providers that could serve `ask`, busy or not:
-    /// a bound before a plan exists. [`Plan::dearest_price`](crate::Plan::dearest_price) is
-    /// tighter, and cannot be driven up by an absurd offer that no plan would name.
+    /// a bound before a plan exists, which one absurd offer drives up at will: nothing is to be held
+    /// or refused by it. [`Plan::dearest_price`](crate::Plan::dearest_price) is tighter: an offer out
+    /// of proportion to the others that can take the call is in no plan (see
+    /// [`route`](crate::route())).
     #[must_use]
     pub fn dearest_price(&self, ask: &Ask<'_>) -> Option<Price> {
         self.pools

@@ -12,7 +12,7 @@
 //!    that know nothing of each other: latency estimates, calls still waiting for their first
 //!    token, an adaptive limit, a breaker, decaying errors.
 //! 3. [`route`] filters the seats of the asked model, scores what is left by price and expected
-//!    time, and lists the best few as a [`Plan`].
+//!    time, and lists the best few as a [`Plan`], without those out of proportion to the market.
 //!
 //! Constants whose source reads "ROUTING" come from the project's routing notes, where a toy
 //! simulation found them; the others say where they come from or that they were chosen here.

@@ -86,10 +86,14 @@ pub struct Price {
 
 impl Price {
     /// Expected nanoTON for a call of this size, rounded up once, saturating.
+    ///
+    /// The provider itself claims how many tokens were cached or reasoning, so each token counts at
+    /// the dearer of its two prices: nothing absurd hides behind a low prompt or completion price.
     #[must_use]
     pub fn cost_nano(&self, prompt_tokens: u32, completion_tokens: u32) -> u64 {
-        let per_million = u128::from(prompt_tokens) * u128::from(self.prompt)
-            + u128::from(completion_tokens) * u128::from(self.completion);
+        let (prompt, completion) = (self.prompt.max(self.cached_prompt), self.completion.max(self.reasoning));
+        let per_million =
+            u128::from(prompt_tokens) * u128::from(prompt) + u128::from(completion_tokens) * u128::from(completion);
         // The common case fits u64, where the division is several times cheaper.
         let tokens = match u64::try_from(per_million) {
             Ok(small) => small.div_ceil(1_000_000),

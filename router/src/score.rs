@@ -48,13 +48,15 @@ pub(crate) fn score(seat: &Seat, ask: &Ask<'_>, forecast: &Forecast, now: Time) 
     let fill = seat.load(now) / f64::from(seat.limit().max(1));
     let crowding = 1.0 + fill * fill * fill;
     let time_s = (forecast.first_token_s + reading_s) * errors * crowding;
-    cost_nano(seat, ask, completion) + ask.nano_per_second() * time_s
+    cost_nano(seat, ask) + ask.nano_per_second() * time_s
 }
 
+/// Expected nanoTON of `ask` on `seat`: J without the time.
 #[expect(
     clippy::cast_precision_loss,
     reason = "money leaves the integers here, to be compared only"
 )]
-fn cost_nano(seat: &Seat, ask: &Ask<'_>, completion: u32) -> f64 {
-    seat.offer.price.cost_nano(ask.prompt_tokens, completion) as f64
+pub(crate) fn cost_nano(seat: &Seat, ask: &Ask<'_>) -> f64 {
+    let price = &seat.offer.price;
+    price.cost_nano(ask.prompt_tokens, ask.completion_expected()) as f64
 }
