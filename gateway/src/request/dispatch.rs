@@ -158,10 +158,12 @@ async fn round<'a>(
             }
             Err(Failure::Caller(reject)) => {
                 // One provider's word is not enough: it could turn every call of a model away and be asked first again.
-                if let Some((_, first)) = failures.objection.replace((reject.clone(), watch)) {
+                if let Some((_, first)) = failures.objection.take() {
                     first.ended(End::Cancelled, "caller_error");
+                    watch.ended(End::Cancelled, "caller_error");
                     return Round::Over(Some(reject));
                 }
+                failures.objection = Some((reject, watch));
             }
             Err(failure) => failures.note(&watch, failure),
         }

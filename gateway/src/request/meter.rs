@@ -16,6 +16,8 @@ const TEMPLATE_TOKENS: u64 = 16;
 const SILENT_TOKENS: u64 = 4;
 /// Bytes of a token on average, for estimates where nothing was claimed (English text in BPE vocabularies: about 4).
 const BYTES_PER_TOKEN: u64 = 4;
+/// The same from below, for a stream whose events hold more than one token each: words of that length are rare.
+const BYTES_PER_TOKEN_MOST: u64 = 8;
 
 /// What passed through the gateway for one call.
 #[derive(Debug, Clone, Default)]
@@ -102,7 +104,8 @@ impl Meter {
     fn output_estimate(&self, endpoint: Endpoint) -> u64 {
         match endpoint {
             Endpoint::Embeddings => 0,
-            _ => self.output_events.max(self.output_bytes.div_ceil(BYTES_PER_TOKEN)),
+            _ if self.output_events > 0 => self.output_events.max(self.output_bytes / BYTES_PER_TOKEN_MOST),
+            _ => self.output_bytes.div_ceil(BYTES_PER_TOKEN),
         }
     }
 }
@@ -218,7 +221,7 @@ mod tests {
         };
         assert_eq!(billed(&meter(20, 7)).completion, 7);
         // An engine may put many tokens into one event.
-        assert_eq!(billed(&meter(160, 7)).completion, 40);
+        assert_eq!(billed(&meter(320, 7)).completion, 40);
     }
 
     #[test]

@@ -30,7 +30,6 @@ impl Gateway {
     /// Starts everything. The model `sim-small` is served by the first engine, `sim-large` by the second under another
     /// name, `sim-pair` by both.
     pub async fn start() -> Self {
-        let data = tempfile::tempdir().expect("a folder");
         let mut engines = Vec::new();
         for name in ["first", "second"] {
             let models = ["sim-small", "sim-pair", "engines/sim-large"]
@@ -44,10 +43,18 @@ impl Gateway {
             };
             engines.push(Engine::start(settings).await.expect("an engine"));
         }
+        let server = "body_bytes_max = 65536\nbody_read_timeout_ms = 300";
+        let rest = providers(&engines);
+        Self::launch(server, &rest, engines).await
+    }
+
+    /// Starts a gateway of one worker with the lines `server` in `[server]` and the tables `rest`. It keeps `engines`.
+    pub async fn launch(server: &str, rest: &str, engines: Vec<Engine>) -> Self {
+        let data = tempfile::tempdir().expect("a folder");
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = free.local_addr().expect("its address").port();
         drop(free);
-        let text = settings(port, data.path(), &engines);
+        let text = settings(port, data.path(), server, rest);
         let file = Some(Written {
             path: "test.toml".to_owned(),
             text,
@@ -77,24 +84,31 @@ impl Gateway {
     }
 }
 
-fn settings(port: u16, data: &Path, engines: &[Engine]) -> String {
-    let (first, second) = (engines[0].url(), engines[1].url());
+fn settings(port: u16, data: &Path, server: &str, rest: &str) -> String {
     format!(
         r#"
         [server]
         listen = "127.0.0.1:{port}"
         workers = 1
-        body_bytes_max = 65536
-        body_read_timeout_ms = 300
+        {server}
 
         [ledger]
         data = {data:?}
 
-        [routing]
-        queue_wait_ms = 300
-
         [telemetry]
         log = "error"
+
+        {rest}
+        "#
+    )
+}
+
+fn providers(engines: &[Engine]) -> String {
+    let (first, second) = (engines[0].url(), engines[1].url());
+    format!(
+        r#"
+        [routing]
+        queue_wait_ms = 300
 
         [[providers]]
         name = "first"

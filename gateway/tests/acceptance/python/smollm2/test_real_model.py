@@ -68,7 +68,11 @@ def test_a_prompt_too_long_for_the_model_is_refused_in_its_own_words(caller: Cal
 
 def test_a_stream_left_in_the_middle_frees_the_model(caller: Caller, model: str):
     stream = caller.client.chat.completions.create(
-        model=model, messages=[{"role": "user", "content": "Count to one thousand."}], max_tokens=1_500, stream=True, extra_body={"ignore_eos": True}
+        model=model,
+        messages=[{"role": "user", "content": "Count to one thousand."}],
+        max_tokens=1_500,
+        stream=True,
+        extra_body={"ignore_eos": True},
     )
     read = 0
     for chunk in stream:
