@@ -36,7 +36,7 @@ pub enum Event {
         /// Who.
         provider: ProviderId,
     },
-    /// An attempt is on its way. Apply it right after [`route`](crate::route), before the next
+    /// An attempt is on its way. Apply it right after [`route`](crate::route()), before the next
     /// decision, so that the next call sees the load of this one.
     Started {
         /// Who serves it.

@@ -1,4 +1,4 @@
-//! The fleet: everything the router knows. Events change it, [`route`](crate::route) reads it.
+//! The fleet: everything the router knows. Events change it, [`route`](crate::route()) reads it.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -1,7 +1,7 @@
 //! Decides which provider serves a call. Decides; never dials.
 //!
 //! A [`Fleet`] is told what happens ([`Fleet::apply`]) and is asked where a call should go
-//! ([`route`]). Both are plain values: no clock, no I/O, no lock and no global state, so that the
+//! ([`route()`]). Both are plain values: no clock, no I/O, no lock and no global state, so that the
 //! same history, call, time and random numbers give the same plan, in a test, in a simulation and
 //! in production. Time and randomness are arguments.
 //!
@@ -11,7 +11,7 @@
 //! 2. Each (provider, model) pair is a *seat*. What was observed of a seat is kept in small parts
 //!    that know nothing of each other: latency estimates, calls still waiting for their first
 //!    token, an adaptive limit, a breaker, decaying errors.
-//! 3. [`route`] filters the seats of the asked model, scores what is left by price and expected
+//! 3. [`route()`] filters the seats of the asked model, scores what is left by price and expected
 //!    time, and lists the best few as a [`Plan`], without those out of proportion to the market.
 //!
 //! Constants whose source reads "ROUTING" come from the project's routing notes, where a toy

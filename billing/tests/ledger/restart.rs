@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use filature_billing::{
@@ -255,11 +256,18 @@ async fn a_killed_redis_comes_back_with_every_acknowledged_post() {
     let held = world.hold(&payer, 77).await;
     for _ in 0..3 {
         let mut tasks = JoinSet::new();
+        // A task whose step found the server back again would notice nothing and go on for ever.
+        let is_over = Arc::new(AtomicBool::new(false));
         for _ in 0..8 {
-            tasks.spawn(post_until_it_fails(Arc::clone(&ledger), payer.clone()));
+            tasks.spawn(post_until_it_fails(
+                Arc::clone(&ledger),
+                payer.clone(),
+                Arc::clone(&is_over),
+            ));
         }
         tokio::time::sleep(Duration::from_millis(150)).await;
         server.kill_and_restart();
+        is_over.store(true, Ordering::Relaxed);
         let posts = tasks.join_all().await;
         acknowledged.extend(posts.into_iter().flatten());
         wait_until_back(&*ledger).await;
@@ -287,14 +295,14 @@ async fn a_killed_redis_comes_back_with_every_acknowledged_post() {
     );
 }
 
-async fn post_until_it_fails(ledger: Arc<dyn Ledger>, payer: Payer) -> Vec<CallId> {
+async fn post_until_it_fails(ledger: Arc<dyn Ledger>, payer: Payer, is_over: Arc<AtomicBool>) -> Vec<CallId> {
     let mut world = World {
         ledger,
         rng: rand::make_rng(),
         now_ms: crate::world::START_MS,
     };
     let mut posted = Vec::new();
-    loop {
+    while !is_over.load(Ordering::Relaxed) {
         let ask = world.ask(&payer, 100, 100);
         if world.ledger.reserve(&ask).await.is_err() {
             return posted;
@@ -305,6 +313,7 @@ async fn post_until_it_fails(ledger: Arc<dyn Ledger>, payer: Payer) -> Vec<CallI
             Err(_) => return posted,
         }
     }
+    posted
 }
 
 async fn wait_until_back(ledger: &dyn Ledger) {

@@ -163,7 +163,11 @@ async fn run(app: &Arc<App>, upgrade: OnUpgrade, authority: &str, stranger: Plac
     tokio::select! {
         ended = connection.as_mut() => ended.context("the connection broke"),
         lived = lived => lived,
-        () = tunnel.replaced.cancelled() => bail!("the provider has opened a newer tunnel"),
+        () = tunnel.replaced.cancelled() => {
+            let why = anyhow::anyhow!("the same key has opened a newer tunnel; every agent needs a key of its own");
+            tell_refused(&tunnel, &why, hello_timeout).await;
+            Err(why)
+        }
         () = app.stop.ended.cancelled() => Ok(()),
     }
 }
