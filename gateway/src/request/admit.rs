@@ -1,4 +1,5 @@
-//! Step 3, may they: asks the router for a plan, quotes it, and reserves the quote in one ledger round trip.
+//! Step 3, may they: asks the router for a plan, quotes it, and reserves the quote: one ledger
+//! round trip, and one more for each attempt that a balance too small for the whole plan leaves out.
 //!
 //! The quote is an upper bound of what the call can cost at the dearest price its plan may use. A caller who set no
 //! limit on the output gets what the balance affords, up to what the providers offer.
@@ -58,7 +59,7 @@ pub async fn admit(worker: &Worker, call: &Call, answer: &mut Answer) -> Result<
                 }));
             }
             // A dear provider at the end of the plan must not keep a caller from those it can pay.
-            Err(Reject::InsufficientCredit { .. }) if plan.attempts.len() > 1 => drop_dearest(&mut plan),
+            Err(Reject::InsufficientCredit { .. }) if plan.attempts.len() > 1 => drop_dearest(&mut plan, call),
             Err(reject) => return Err(reject),
         }
     }
@@ -87,21 +88,12 @@ async fn reserve(worker: &Worker, call: &Call, quote: &Quote, most: Nano, expire
     Ok(reserved.map_err(|error| refused(error, least))?.held)
 }
 
-/// Takes the attempt out of a plan that asks the most, by the sum of its prices for tokens and call.
-fn drop_dearest(plan: &mut Plan) {
-    let asks = |attempt: &Attempt| {
-        let price = &attempt.price;
-        price
-            .prompt
-            .saturating_add(price.completion)
-            .saturating_add(price.call.saturating_mul(1000))
-    };
-    let dearest = plan
-        .attempts
-        .iter()
-        .enumerate()
-        .max_by_key(|(_, attempt)| asks(attempt));
-    if let Some(at) = dearest.map(|(at, _)| at) {
+/// Takes the attempt out of a plan that is expected to cost the most.
+fn drop_dearest(plan: &mut Plan, call: &Call) {
+    let prompt = meter::prompt_estimate(&call.view);
+    let cost = |attempt: &Attempt| attempt.price.cost_nano(prompt, OUTPUT_TOKENS_EXPECTED);
+    let attempts = plan.attempts.iter().enumerate();
+    if let Some((at, _)) = attempts.max_by_key(|(_, attempt)| cost(attempt)) {
         plan.attempts.remove(at);
     }
 }

@@ -258,7 +258,7 @@ fn renames(provider: &Provider, call: &Call) -> bool {
 async fn refusal(status: StatusCode, body: Incoming) -> Failure {
     match status {
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Failure::Refused,
-        // The request itself is at fault, so the next provider would find the same.
+        // The request itself is at fault, says this provider; whether to believe it is the dispatcher's matter.
         StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
             let read = Limited::new(body, ENGINE_ERROR_BYTES_MAX).collect().await;
             match read

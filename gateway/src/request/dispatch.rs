@@ -141,35 +141,33 @@ async fn round<'a>(
         let first = tokio::select! {
             first = first(worker, call, admitted, attempt, &provider, &watch.span, failures.tried) => first,
             () = answer.closed() => {
+                failures.objected(End::Cancelled, "caller_error");
                 watch.ended(End::Cancelled, "cancelled");
                 return Round::Over(None);
             }
             () = app.stop.cutting.cancelled() => {
+                failures.objected(End::Cancelled, "caller_error");
                 watch.ended(End::Cancelled, "cancelled");
                 return Round::Over(Some(Reject::Overloaded("This gateway is stopping.")));
             }
         };
         match first {
             Ok(first) => {
-                if let Some((_, objector)) = failures.objection.take() {
-                    objector.ended(End::FailedEarly, "objected");
-                }
+                failures.objected(End::FailedEarly, "objected");
                 return Round::Answered(Box::new(Answered { provider, watch, first }));
             }
             Err(Failure::Caller(reject)) => {
                 // One provider's word is not enough: it could turn every call of a model away and be asked first again.
-                if let Some((_, first)) = failures.objection.take() {
-                    first.ended(End::Cancelled, "caller_error");
-                    watch.ended(End::Cancelled, "caller_error");
-                    return Round::Over(Some(reject));
-                }
+                let is_second = failures.objected(End::Cancelled, "caller_error").is_some();
                 failures.objection = Some((reject, watch));
+                if is_second {
+                    break;
+                }
             }
             Err(failure) => failures.note(&watch, failure),
         }
     }
-    if let Some((reject, objector)) = failures.objection.take() {
-        objector.ended(End::Cancelled, "caller_error");
+    if let Some(reject) = failures.objected(End::Cancelled, "caller_error") {
         return Round::Over(Some(reject));
     }
     let patience = Duration::from_millis(app.config.routing.queue_wait_ms);
@@ -212,6 +210,13 @@ impl Failures<'_> {
             }
             Failure::Caller(_) => {}
         }
+    }
+
+    /// Ends the attempt of the provider that objected, if one did, and gives its objection.
+    fn objected(&mut self, end: End, outcome: &'static str) -> Option<Reject> {
+        let (reject, watch) = self.objection.take()?;
+        watch.ended(end, outcome);
+        Some(reject)
     }
 
     fn reject(&mut self) -> Reject {

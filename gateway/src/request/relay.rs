@@ -27,8 +27,9 @@ use crate::fleet::provider::Provider;
 
 /// Pieces that may wait for a slow caller; the engine waits when they are full.
 const PIECES_MAX: usize = 16;
-/// Bytes that are gathered for one write.
+/// Bytes, and pieces, that are gathered for one write. A provider that sends single bytes meets the second bound first.
 const GATHERED_BYTES_MAX: usize = 16 * 1024;
+const GATHERED_PIECES_MAX: usize = 64;
 /// How long the end of an answer's body may lag behind its `[DONE]` before its connection is given up.
 const TRAILING_MAX: Duration = Duration::from_secs(1);
 
@@ -171,7 +172,7 @@ async fn carry(
         heard = Instant::now();
         let mut taken = take(read, frames, &mut out);
         // What has arrived together goes out together: one write to the caller, not one for every event.
-        while taken.is_ok() && !frames.done && bytes(&out) < GATHERED_BYTES_MAX {
+        while taken.is_ok() && !frames.done && out.len() < GATHERED_PIECES_MAX && bytes(&out) < GATHERED_BYTES_MAX {
             let Some(read) = at_once(body).await else { break };
             taken = take(read, frames, &mut out);
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use filature_billing::{CallOutcome, FeeBps, Leg, Nano, Price, UsageRecord};
+use filature_billing::{CallOutcome, FeeBps, LedgerError, Leg, Nano, Price, UsageRecord};
 
 use super::Call;
 use super::admit::Admitted;
@@ -49,7 +49,9 @@ async fn step(app: &App, call: &Call, record: Option<&UsageRecord>) {
         };
         app.metrics.ledger_step(name, began.elapsed(), done.is_err());
         let Err(error) = done else { return };
-        if first.elapsed() > GIVE_UP || app.stop.ended.is_cancelled() {
+        // What the ledger refuses it refuses for good; only what it could not do is asked for again.
+        let may_pass = matches!(error, LedgerError::Unavailable(_));
+        if !may_pass || first.elapsed() > GIVE_UP || app.stop.ended.is_cancelled() {
             // The record holds no words of the call, only ids, counts and amounts.
             let record = record.and_then(|record| serde_json::to_string(record).ok());
             tracing::error!(call = %call.id, step = name, %error, record, "a call could not be settled; its hold will expire");

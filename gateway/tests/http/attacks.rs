@@ -285,7 +285,9 @@ async fn an_engine_that_only_comments_is_given_up() {
     let flood = Arc::new(Flood::default());
     let pouring = flood.clone();
     let url = engine(move |stream: EngineStream| pouring.pour(stream, ": still here\n\n"));
-    let gateway = Gateway::launch("", &provider(&url, 8), Vec::new()).await;
+    // So that it is the number of pieces that ends it, and not their bytes.
+    let settings = "[upstream]\nevent_bytes_max = 1_073_741_824\n".to_owned() + &provider(&url, 8);
+    let gateway = Gateway::launch("", &settings, Vec::new()).await;
     let body = ask("sim-small", true, &json!({}));
     let mut caller = send(&gateway, call(&gateway.key, &body)).await;
     assert_eq!(status(&mut caller).await, 502);
