@@ -58,18 +58,6 @@ impl Price {
         Nano::new(u64::try_from(nano).map_err(|_| Overflow)?)?.plus(self.call)
     }
 
-    /// The larger of each price: an upper bound of what either asks.
-    #[must_use]
-    pub fn dearest(&self, other: &Self) -> Self {
-        Self {
-            prompt: self.prompt.max(other.prompt),
-            cached_prompt: self.cached_prompt.max(other.cached_prompt),
-            completion: self.completion.max(other.completion),
-            reasoning: self.reasoning.max(other.reasoning),
-            call: self.call.max(other.call),
-        }
-    }
-
     /// An upper bound of what `prompt` and `completion` tokens cost, however they turn out to be cached or reasoning.
     ///
     /// # Errors
@@ -171,7 +159,6 @@ mod tests {
             let price = price(p[0], p[1], p[2], p[3], p[4]);
             let cost = price.cost(&tokens(prompt, cached, completion, reasoning)).expect("fits");
             prop_assert!(cost <= price.cost_at_most(prompt, completion).expect("fits"));
-            prop_assert!(cost <= price.dearest(&Price::default()).cost_at_most(prompt, completion).expect("fits"));
         }
 
         #[test]

@@ -2,11 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::ask::Ask;
 use crate::departed::Departed;
-use crate::eligible::unfit;
 use crate::event::Event;
-use crate::offer::{ModelId, OfferedModel, Price, ProviderId};
+use crate::offer::{ModelId, OfferedModel, ProviderId};
 use crate::policy::Policy;
 use crate::pool::Pool;
 use crate::seat::Seat;
@@ -114,22 +112,6 @@ impl Fleet {
     #[must_use]
     pub fn output_tokens_max(&self, model: &str) -> Option<u32> {
         self.model(model).map(|view| view.output_tokens_max)
-    }
-
-    /// The dearest price, field by field, of all providers that could serve `ask`, busy or not:
-    /// a bound before a plan exists, which one absurd offer drives up at will: nothing is to be held
-    /// or refused by it. [`Plan::dearest_price`](crate::Plan::dearest_price) is tighter: an offer out
-    /// of proportion to the others that can take the call is in no plan (see
-    /// [`route`](crate::route())).
-    #[must_use]
-    pub fn dearest_price(&self, ask: &Ask<'_>) -> Option<Price> {
-        self.pools
-            .get(ask.model)?
-            .seats()
-            .iter()
-            .filter(|seat| unfit(seat, ask).is_none())
-            .map(|seat| seat.offer.price)
-            .reduce(Price::dearest)
     }
 
     /// Providers that are present.
