@@ -1,23 +1,27 @@
 //! What was seen of providers that are gone for now. A provider that reconnects must not lose its
 //! good name, and must not wash off a bad one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use crate::offer::{ModelId, ProviderId};
+use crate::names::{ModelId, ProviderId};
 use crate::seat::Seen;
 use crate::time::Time;
 
 /// How long an absent provider is remembered: ten failures' fading, chosen here.
 const MEMORY: Duration = Duration::from_secs(600);
 
-/// Absent providers remembered at most; the one gone longest makes room.
-const PROVIDERS_MAX: usize = 1024;
+/// Absent providers remembered at most; the one gone longest makes room. Chosen here: room for what
+/// siblings tell of a large fleet that has not dialled in yet.
+const PROVIDERS_MAX: usize = 4096;
 
 /// Seats given up, by provider.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(crate) struct Departed {
     providers: HashMap<ProviderId, Gone>,
+    /// The same providers, the one gone longest first. Ties break by name, so that equal histories
+    /// forget the same provider.
+    by_age: BTreeSet<(Time, ProviderId)>,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -36,7 +40,9 @@ impl Departed {
             at: now,
             seats: Vec::new(),
         });
+        self.by_age.remove(&(gone.at, provider.clone()));
         gone.at = gone.at.max(now);
+        self.by_age.insert((gone.at, provider.clone()));
         gone.seats.retain(|(known, _)| *known != model);
         if gone.seats.len() >= models_max {
             gone.seats.remove(0);
@@ -49,9 +55,11 @@ impl Departed {
         let gone = self.providers.get_mut(provider)?;
         let at = gone.seats.iter().position(|(known, _)| known.as_str() == model)?;
         let (_, seen) = gone.seats.swap_remove(at);
-        let is_fresh = now.saturating_since(gone.at) <= MEMORY;
-        if gone.seats.is_empty() {
+        let (gone_at, is_last) = (gone.at, gone.seats.is_empty());
+        let is_fresh = now.saturating_since(gone_at) <= MEMORY;
+        if is_last {
             self.providers.remove(provider);
+            self.by_age.remove(&(gone_at, ProviderId::from(provider)));
         }
         is_fresh.then_some(seen)
     }
@@ -67,17 +75,21 @@ impl Departed {
     }
 
     fn make_room(&mut self, now: Time) {
-        if self.providers.len() < PROVIDERS_MAX {
-            return;
+        while let Some((at, provider)) = self.by_age.first() {
+            let is_fresh = now.saturating_since(*at) <= MEMORY;
+            if is_fresh && self.providers.len() < PROVIDERS_MAX {
+                return;
+            }
+            self.providers.remove(provider);
+            self.by_age.pop_first();
         }
-        self.providers.retain(|_, gone| now.saturating_since(gone.at) <= MEMORY);
-        // Ties break by name, so that equal histories forget the same provider.
-        let longest = self.providers.iter().min_by_key(|(name, gone)| (gone.at, *name));
-        if self.providers.len() >= PROVIDERS_MAX
-            && let Some(name) = longest.map(|(name, _)| name.clone())
-        {
-            self.providers.remove(&name);
-        }
+    }
+
+    /// Bytes on the heap, about.
+    pub(crate) fn bytes(&self) -> usize {
+        let seats = self.providers.values().flat_map(|gone| &gone.seats);
+        let seats: usize = seats.map(|(_, seen)| size_of::<(ModelId, Seen)>() + seen.bytes()).sum();
+        self.providers.capacity() * size_of::<(ProviderId, Gone)>() * 8 / 7 + seats
     }
 
     #[cfg(test)]
@@ -115,7 +127,7 @@ mod tests {
     #[test]
     fn providers_and_their_models_are_bounded_and_the_oldest_goes_first() {
         let mut departed = Departed::default();
-        for n in 0..3000_u64 {
+        for n in 0..6000_u64 {
             let provider = ProviderId::from(n.to_string());
             for m in 0..5 {
                 let model = ModelId::from(m.to_string());
@@ -123,7 +135,8 @@ mod tests {
             }
         }
         assert_eq!(departed.size(), PROVIDERS_MAX * 3);
+        assert_eq!(departed.by_age.len(), PROVIDERS_MAX);
         assert_eq!(departed.take("0", "4", at(30)), None);
-        assert!(departed.take("2999", "4", at(30)).is_some());
+        assert!(departed.take("5999", "4", at(30)).is_some());
     }
 }

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use crate::offer::{ModelId, OfferedModel, ProviderId};
+use crate::memory::Memory;
+use crate::names::{ModelId, ProviderId};
+use crate::offer::OfferedModel;
 
 /// Something that happened. Events about unknown providers or models change nothing.
 #[derive(Clone, PartialEq, Debug)]
@@ -30,6 +32,8 @@ pub enum Event {
         running: u32,
         /// Calls the engine has queued.
         waiting: u32,
+        /// Share of its cache that running calls hold, 0 to 1; 0 where it is not known.
+        cache_use: f32,
     },
     /// A provider finishes what it has and takes no new calls.
     Draining {
@@ -43,8 +47,22 @@ pub enum Event {
         provider: ProviderId,
         /// The asked model.
         model: ModelId,
-        /// Prompt size in tokens: the figure of the [`Ask`](crate::Ask), the same in all three
+        /// Prompt tokens it has to work through:
+        /// [`Attempt::prefill_tokens`](crate::Attempt::prefill_tokens), the same in all three
         /// events of an attempt.
+        prompt_tokens: u32,
+        /// What the attempt is for.
+        kind: Try,
+    },
+    /// The answer of the attempt that has just started will come whole: nobody will see its first
+    /// token, so that it is not late without one. Without this event, a call in one piece makes its
+    /// provider look stalled while it is at work.
+    Unstreamed {
+        /// Who serves it.
+        provider: ProviderId,
+        /// The asked model.
+        model: ModelId,
+        /// As in `Started`.
         prompt_tokens: u32,
     },
     /// The first output of a *streamed* answer. An answer that comes whole has no first token
@@ -72,6 +90,33 @@ pub enum Event {
         /// How it ended.
         end: End,
     },
+    /// A provider's cache holds an opening of prompts from now on.
+    Saw {
+        /// Whose cache.
+        provider: ProviderId,
+        /// The asked model.
+        model: ModelId,
+        /// As in [`Ask::prefix`](crate::Ask::prefix).
+        prefix: u64,
+        /// Tokens of prompts with that prefix that it has worked through.
+        tokens: u32,
+    },
+    /// What a sibling of this fleet knows of a provider: adopted where this one knows less.
+    Remembered(Memory),
+}
+
+/// What an attempt is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+pub enum Try {
+    /// A call's first attempt.
+    #[default]
+    First,
+    /// Another one, after a failure before the first token.
+    Retry,
+    /// A second one beside the first, which is slow.
+    Hedge,
+    /// The rest of a stream that broke in the middle.
+    Rescue,
 }
 
 /// How an attempt ended.

@@ -1,71 +1,8 @@
 //! What a provider sells, as far as routing needs to know it. Signatures and payout addresses
 //! belong to `provider-sdk`.
 
-use std::borrow::Borrow;
-use std::fmt;
-use std::sync::Arc;
-
-macro_rules! name {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Arc<str>);
-
-        impl $name {
-            /// The name as text.
-            #[must_use]
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl From<&str> for $name {
-            fn from(text: &str) -> Self {
-                Self(Arc::from(text))
-            }
-        }
-
-        impl From<String> for $name {
-            fn from(text: String) -> Self {
-                Self(Arc::from(text))
-            }
-        }
-
-        impl Borrow<str> for $name {
-            fn borrow(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl AsRef<str> for $name {
-            fn as_ref(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Debug::fmt(&self.0, f)
-            }
-        }
-    };
-}
-
-name! {
-    /// A provider's public name in the fleet: its key in hex. Clones share the text.
-    ProviderId
-}
-
-name! {
-    /// A public model id, as callers write it in `model`. Clones share the text.
-    ModelId
-}
+use crate::names::{ModelId, Quantization};
+use crate::sets::{Capabilities, Endpoints, Precisions};
 
 /// What a provider takes: nanoTON per million tokens, and nanoTON per call.
 ///
@@ -115,64 +52,6 @@ impl Price {
     }
 }
 
-macro_rules! bits {
-    ($(#[$doc:meta])* $name:ident { $($(#[$bit_doc:meta])* $bit:ident = $at:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
-        pub struct $name(u8);
-
-        impl $name {
-            /// The empty set.
-            pub const NONE: Self = Self(0);
-            $($(#[$bit_doc])* pub const $bit: Self = Self(1 << $at);)*
-
-            /// Both sets together.
-            #[must_use]
-            pub const fn with(self, other: Self) -> Self {
-                Self(self.0 | other.0)
-            }
-
-            /// Whether everything in `other` is in this set.
-            #[must_use]
-            pub const fn contains(self, other: Self) -> bool {
-                self.0 & other.0 == other.0
-            }
-
-            /// Whether nothing is in this set.
-            #[must_use]
-            pub const fn is_empty(self) -> bool {
-                self.0 == 0
-            }
-        }
-    };
-}
-
-bits! {
-    /// What a provider can do for a model, or what a call needs.
-    Capabilities {
-        /// Tool (function) calls.
-        TOOLS = 0,
-        /// Guided output: JSON mode or a JSON schema.
-        JSON_SCHEMA = 1,
-        /// Log probabilities.
-        LOGPROBS = 2,
-        /// Images in the prompt.
-        IMAGES = 3,
-    }
-}
-
-bits! {
-    /// The endpoints a provider serves for a model, or the one a call came to.
-    Endpoints {
-        /// `/v1/chat/completions`.
-        CHAT = 0,
-        /// `/v1/completions`.
-        COMPLETIONS = 1,
-        /// `/v1/embeddings`.
-        EMBEDDINGS = 2,
-    }
-}
-
 /// One model of a provider's offer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OfferedModel {
@@ -190,6 +69,10 @@ pub struct OfferedModel {
     pub can: Capabilities,
     /// Where it serves the model.
     pub endpoints: Endpoints,
+    /// How its weights are stored, as the provider states it.
+    pub quantization: Option<Quantization>,
+    /// The class of that: one bit; none counts as [`Precisions::UNKNOWN`].
+    pub precision: Precisions,
 }
 
 #[cfg(test)]
@@ -231,13 +114,5 @@ mod tests {
         };
         let both = a.dearest(b);
         assert_eq!((both.prompt, both.completion, both.call), (5, 7, 2));
-    }
-
-    #[test]
-    fn sets_contain_what_was_put_in() {
-        let both = Capabilities::TOOLS.with(Capabilities::IMAGES);
-        assert!(both.contains(Capabilities::TOOLS) && both.contains(both));
-        assert!(!both.contains(Capabilities::LOGPROBS));
-        assert!(both.contains(Capabilities::NONE) && Capabilities::NONE.is_empty());
     }
 }

@@ -5,6 +5,27 @@ use std::time::Duration;
 /// Attempts a plan can hold at most, whatever the policy says. Source: ROUTING, "Attempts ≤ 4".
 pub(crate) const ATTEMPTS_MAX: usize = 4;
 
+/// By which algorithm the first attempt and those after it are chosen.
+///
+/// All but the first are the baselines of the proof. They share the hard filters, the capacity
+/// check, the plan's length and the deadlines, so that calls get the same retries under each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+pub enum Strategy {
+    /// This project's: price and expected time, adaptive limits, breakers.
+    #[default]
+    Filature,
+    /// The lesser of two at random by peak-sensitive average time × outstanding (Finagle, tower).
+    PeakEwma,
+    /// The fewest outstanding, ties at random.
+    LeastOutstanding,
+    /// One after the other.
+    RoundRobin,
+    /// At random, weighted by 1/price² (`OpenRouter`).
+    InverseSquarePrice,
+    /// The least running × average time (Cocoon).
+    RunningTimesAverage,
+}
+
 /// How the router decides. [`Policy::default`] is what the project recommends.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Policy {
@@ -27,6 +48,16 @@ pub struct Policy {
     pub beyond_limit: bool,
     /// Providers the fleet remembers at most; those that join beyond it are ignored.
     pub providers_max: u32,
+    /// Gateways that route to the same providers: each takes this part of the exploration.
+    pub replicas: u32,
+    /// By which algorithm providers are chosen.
+    pub strategy: Strategy,
+    /// Retries allowed per first attempt, over 30 s; and as many rescues.
+    pub retry_share: f64,
+    /// Retries allowed beside that, per second; and as many rescues.
+    pub retry_per_second: f64,
+    /// Hedges allowed per first attempt, over 30 s.
+    pub hedge_share: f64,
 }
 
 impl Default for Policy {
@@ -42,6 +73,11 @@ impl Default for Policy {
             deadline_max: Duration::from_secs(600),
             beyond_limit: true,
             providers_max: 16_384,
+            replicas: 1,
+            strategy: Strategy::Filature,
+            retry_share: 0.2,
+            retry_per_second: 10.0,
+            hedge_share: 0.05,
         }
     }
 }

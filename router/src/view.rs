@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use crate::breaker::BreakerState;
-use crate::offer::{Capabilities, Endpoints, ModelId, Price, ProviderId};
+use crate::names::{ModelId, ProviderId, Quantization};
+use crate::offer::Price;
 use crate::seat::Seat;
+use crate::seat::breaker::BreakerState;
+use crate::sets::{Capabilities, Endpoints, Precisions};
 use crate::time::{Time, clamped_seconds};
 
 /// A model over all providers that offer it.
@@ -99,6 +101,79 @@ impl SeatView {
             first_token: seconds(seen.latency.first_token_s(seen.waiting.tokens(), 0)),
             gap: seconds(seen.latency.gap_s(load)),
             first_tokens_seen: seen.latency.first_tokens(),
+        }
+    }
+}
+
+/// A provider of a model, for those who choose among them.
+#[derive(Clone, PartialEq, Debug)]
+pub struct EndpointView {
+    /// What is known of it now.
+    pub seat: SeatView,
+    /// How it stores the model's weights, as it states it.
+    pub quantization: Option<Quantization>,
+    /// The class of that: one bit.
+    pub precision: Precisions,
+    /// What it can do beyond plain text.
+    pub can: Capabilities,
+    /// Where it serves the model.
+    pub endpoints: Endpoints,
+    /// Calls it says it can serve at once.
+    pub concurrency_max: u32,
+    /// Prompt and completion tokens together that fit one call.
+    pub context_tokens_max: u32,
+    /// Completion tokens that one call may ask for.
+    pub output_tokens_max: u32,
+    /// How it did over the last 5 minutes, 30 minutes and day.
+    pub windows: [WindowView; 3],
+}
+
+/// How a provider did with a model over a stretch of time.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct WindowView {
+    /// Attempts served or failed. Those cancelled or refused tell nothing.
+    pub attempts: u64,
+    /// Attempts it refused because it was full.
+    pub refused: u64,
+    /// Share of the attempts that were served, 0 to 1; `None` without attempts.
+    pub uptime: Option<f64>,
+    /// Seconds to the first token.
+    pub first_token_s: Option<Quantiles>,
+    /// Completion tokens per second after the first.
+    pub tokens_per_s: Option<Quantiles>,
+}
+
+/// Quantiles of a figure: half, three in four, nine in ten and all but one in a hundred of the
+/// measurements are better than this, be it less time or more tokens. Source: `OpenRouter`, "How
+/// Percentiles Work".
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Quantiles {
+    /// The median.
+    pub p50: f64,
+    /// Of three in four.
+    pub p75: f64,
+    /// Of nine in ten.
+    pub p90: f64,
+    /// Of all but one in a hundred.
+    pub p99: f64,
+}
+
+impl EndpointView {
+    pub(crate) fn of(seat: &Seat, now: Time) -> Self {
+        let offer = &seat.offer;
+        Self {
+            seat: SeatView::of(seat, now),
+            quantization: offer.quantization.clone(),
+            precision: offer.precision,
+            can: offer.can,
+            endpoints: offer.endpoints,
+            concurrency_max: offer.concurrency_max,
+            context_tokens_max: offer.context_tokens_max,
+            output_tokens_max: offer.output_tokens_max,
+            windows: match &seat.seen.history {
+                Some(history) => history.windows(now),
+                None => [WindowView::default(); 3],
+            },
         }
     }
 }

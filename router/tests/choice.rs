@@ -5,55 +5,20 @@ mod world;
 use std::time::Duration;
 
 use filature_router::{
-    Ask, BreakerState, Capabilities, End, Endpoints, Event, Fleet, ModelId, NoRoute, OfferedModel, Plan, Policy, Price,
-    ProviderId, Time, Unfit, route,
+    Ask, BreakerState, Capabilities, End, Endpoints, Event, Fleet, ModelId, NoRoute, OfferedModel, Policy, Price,
+    ProviderId, Try, Unfit, route,
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use world::{
-    BALANCED, FLOOR, MODEL, NITRO, PROMPT_TOKENS, ask, at_ms, ended, first_token, joined, ms, offer, served, started,
-    strict,
+    BALANCED, FLOOR, MODEL, NITRO, PROMPT_TOKENS, ask, at_ms, check, ended, first_token, fleet_of, joined, ms, names,
+    observe, offer, plan_for, started, strict,
 };
-
-fn fleet(offers: &[(&str, u64)]) -> Fleet {
-    let mut fleet = Fleet::new(strict());
-    for (name, nano) in offers {
-        fleet.apply(joined(name, vec![offer(MODEL, *nano)]), Time::default());
-    }
-    fleet
-}
-
-/// Shows the fleet `calls` calls of a provider with this first token and these gaps, one after
-/// the other, over before `until`.
-fn observe(fleet: &mut Fleet, name: &str, calls: u64, first: Duration, gap: Duration, until: Time) {
-    let whole = first + gap * 99;
-    let mut now = until.saturating_before(whole * u32::try_from(calls).expect("few"));
-    for _ in 0..calls {
-        fleet.apply(started(name), now);
-        fleet.apply(first_token(name, first), now + first);
-        now = now + whole;
-        fleet.apply(ended(name, true, served(gap * 99)), now);
-    }
-}
-
-fn plan_for(fleet: &Fleet, ask: &Ask<'_>, now: Time) -> Result<Plan, NoRoute> {
-    route(fleet, ask, now, &mut StdRng::seed_from_u64(1))
-}
-
-fn names(plan: &Plan) -> Vec<&str> {
-    plan.attempts.iter().map(|a| a.provider.as_str()).collect()
-}
-
-#[track_caller]
-fn check(fleet: &Fleet, ask: &Ask<'_>, now: Time, expected: &[&str]) {
-    let plan = plan_for(fleet, ask, now).expect("there is a route");
-    assert_eq!(names(&plan), expected);
-}
 
 #[test]
 fn cheap_wins_for_the_patient_and_fast_for_the_hurried() {
     let now = at_ms(900_000);
-    let mut fleet = fleet(&[("cheap", 1_000_000), ("fast", 40_000_000)]);
+    let mut fleet = fleet_of(&[("cheap", 1_000_000), ("fast", 40_000_000)]);
     observe(&mut fleet, "cheap", 20, ms(1500), ms(60), now);
     observe(&mut fleet, "fast", 20, ms(150), ms(8), now);
     check(&fleet, &ask(FLOOR), now, &["cheap", "fast"]);
@@ -63,7 +28,7 @@ fn cheap_wins_for_the_patient_and_fast_for_the_hurried() {
 #[test]
 fn an_idle_provider_beats_a_busy_one() {
     let now = at_ms(900_000);
-    let mut fleet = fleet(&[("busy", 1_000_000), ("idle", 1_000_000)]);
+    let mut fleet = fleet_of(&[("busy", 1_000_000), ("idle", 1_000_000)]);
     for name in ["busy", "idle"] {
         observe(&mut fleet, name, 20, ms(300), ms(20), now);
     }
@@ -74,7 +39,7 @@ fn an_idle_provider_beats_a_busy_one() {
 #[test]
 fn of_equals_the_one_with_less_prefill_ahead_wins() {
     let now = at_ms(900_000);
-    let mut fleet = fleet(&[("long", 1_000_000), ("short", 1_000_000)]);
+    let mut fleet = fleet_of(&[("long", 1_000_000), ("short", 1_000_000)]);
     for (name, prompt_tokens) in [("long", 7000), ("short", 10)] {
         observe(&mut fleet, name, 20, ms(300), ms(20), now);
         let (provider, model) = (ProviderId::from(name), ModelId::from(MODEL));
@@ -83,6 +48,7 @@ fn of_equals_the_one_with_less_prefill_ahead_wins() {
                 provider,
                 model,
                 prompt_tokens,
+                kind: Try::First,
             },
             now,
         );
@@ -93,7 +59,7 @@ fn of_equals_the_one_with_less_prefill_ahead_wins() {
 #[test]
 fn a_first_token_that_is_late_turns_calls_away_before_its_deadline() {
     let now = at_ms(900_000);
-    let mut fleet = fleet(&[("stuck", 1_000_000_000), ("dear", 2_000_000_000)]);
+    let mut fleet = fleet_of(&[("stuck", 1_000_000_000), ("dear", 2_000_000_000)]);
     for name in ["stuck", "dear"] {
         observe(&mut fleet, name, 20, ms(300), ms(20), now);
     }
@@ -103,9 +69,26 @@ fn a_first_token_that_is_late_turns_calls_away_before_its_deadline() {
 }
 
 #[test]
+fn an_answer_that_comes_whole_is_not_late_without_a_first_token() {
+    let now = at_ms(900_000);
+    let mut fleet = fleet_of(&[("works", 1_000_000_000), ("dear", 2_000_000_000)]);
+    for name in ["works", "dear"] {
+        observe(&mut fleet, name, 20, ms(300), ms(20), now);
+    }
+    fleet.apply(started("works"), now);
+    let unstreamed = Event::Unstreamed {
+        provider: ProviderId::from("works"),
+        model: ModelId::from(MODEL),
+        prompt_tokens: PROMPT_TOKENS,
+    };
+    fleet.apply(unstreamed, now);
+    check(&fleet, &ask(BALANCED), now + ms(3000), &["works", "dear"]);
+}
+
+#[test]
 fn recent_failures_weigh_and_fade() {
     let now = at_ms(900_000);
-    let mut fleet = fleet(&[("flaky", 1_000_000), ("sound", 1_010_000)]);
+    let mut fleet = fleet_of(&[("flaky", 1_000_000), ("sound", 1_010_000)]);
     for name in ["flaky", "sound"] {
         observe(&mut fleet, name, 20, ms(300), ms(20), now);
     }
@@ -125,7 +108,7 @@ fn recent_failures_weigh_and_fade() {
 
 #[test]
 fn a_failing_provider_is_tried_last_and_alone_until_its_probe() {
-    let mut fleet = fleet(&[("a", 1_000_000), ("b", 1_000_000), ("c", 9_000_000)]);
+    let mut fleet = fleet_of(&[("a", 1_000_000), ("b", 1_000_000), ("c", 9_000_000)]);
     for name in ["a", "b"] {
         fleet.apply(started(name), at_ms(0));
         fleet.apply(ended(name, false, End::FailedEarly), at_ms(2));
@@ -146,7 +129,7 @@ fn a_failing_provider_is_tried_last_and_alone_until_its_probe() {
 
 #[test]
 fn where_all_have_failed_one_is_still_tried() {
-    let mut fleet = fleet(&[("a", 1_000_000), ("b", 1_000_000)]);
+    let mut fleet = fleet_of(&[("a", 1_000_000), ("b", 1_000_000)]);
     for name in ["a", "b"] {
         fleet.apply(started(name), at_ms(0));
         fleet.apply(ended(name, false, End::FailedEarly), at_ms(2));
@@ -157,7 +140,7 @@ fn where_all_have_failed_one_is_still_tried() {
 
 #[test]
 fn a_refusal_turns_calls_away_briefly_and_is_no_failure() {
-    let mut fleet = fleet(&[("full", 1_000_000), ("other", 2_000_000)]);
+    let mut fleet = fleet_of(&[("full", 1_000_000), ("other", 2_000_000)]);
     fleet.apply(started("full"), at_ms(0));
     fleet.apply(ended("full", false, End::Refused), at_ms(1));
     check(&fleet, &ask(FLOOR), at_ms(2), &["other", "full"]);
@@ -177,8 +160,9 @@ fn a_heartbeat_can_turn_calls_away_but_never_attract_them() {
         provider: ProviderId::from("a"),
         running,
         waiting,
+        cache_use: 0.0,
     };
-    let mut fleet = fleet(&[("a", 1_000_000), ("b", 1_050_000)]);
+    let mut fleet = fleet_of(&[("a", 1_000_000), ("b", 1_050_000)]);
     for name in ["a", "b"] {
         observe(&mut fleet, name, 20, ms(300), ms(20), now);
     }
@@ -202,7 +186,7 @@ fn a_heartbeat_can_turn_calls_away_but_never_attract_them() {
 
 #[test]
 fn a_claim_of_no_more_than_was_sent_changes_nothing() {
-    let mut fleet = fleet(&[("p", 1)]);
+    let mut fleet = fleet_of(&[("p", 1)]);
     for _ in 0..3 {
         fleet.apply(started("p"), at_ms(0));
     }
@@ -212,6 +196,7 @@ fn a_claim_of_no_more_than_was_sent_changes_nothing() {
             provider,
             running,
             waiting,
+            cache_use: 0.0,
         };
         fleet.apply(claim, at_ms(1));
         let seat = fleet.seat("p", MODEL, at_ms(2));
@@ -237,6 +222,7 @@ fn a_claimed_load_is_shared_by_what_each_model_was_offered_for() {
             provider,
             running: 10,
             waiting: 6,
+            cache_use: 0.0,
         },
         at_ms(0),
     );
@@ -247,7 +233,7 @@ fn a_claimed_load_is_shared_by_what_each_model_was_offered_for() {
 #[test]
 fn each_hard_filter_names_what_is_missing() {
     let base = ask(BALANCED);
-    let fleet = fleet(&[("p", 1)]);
+    let fleet = fleet_of(&[("p", 1)]);
     let too_long = Ask {
         prompt_tokens: 8192,
         ..base
@@ -304,7 +290,7 @@ fn each_hard_filter_names_what_is_missing() {
 
 #[test]
 fn the_reason_told_is_of_the_provider_that_came_nearest() {
-    let mut fleet = fleet(&[("drains", 1)]);
+    let mut fleet = fleet_of(&[("drains", 1)]);
     let chatless = OfferedModel {
         endpoints: Endpoints::EMBEDDINGS,
         ..offer(MODEL, 1)
@@ -324,7 +310,7 @@ fn the_reason_told_is_of_the_provider_that_came_nearest() {
 
 #[test]
 fn an_attempt_never_allows_more_than_its_provider_does() {
-    let mut fleet = fleet(&[("large", 1)]);
+    let mut fleet = fleet_of(&[("large", 1)]);
     let small = OfferedModel {
         output_tokens_max: 100,
         ..offer(MODEL, 2)
@@ -380,7 +366,7 @@ fn beyond_the_adaptive_limit_calls_go_elsewhere_and_beyond_the_offer_nowhere() {
 #[test]
 fn deadlines_follow_what_the_provider_is_used_to() {
     let now = at_ms(9_000_000);
-    let mut fleet = fleet(&[("quick", 1), ("slow", 2)]);
+    let mut fleet = fleet_of(&[("quick", 1), ("slow", 2)]);
     observe(&mut fleet, "quick", 40, ms(100), ms(5), now);
     observe(&mut fleet, "slow", 40, ms(4000), ms(300), now);
     let plan = plan_for(&fleet, &ask(FLOOR), now).expect("both");
@@ -397,7 +383,7 @@ fn deadlines_follow_what_the_provider_is_used_to() {
 
 #[test]
 fn a_provider_nobody_knows_gets_patience() {
-    let fleet = fleet(&[("new", 1)]);
+    let fleet = fleet_of(&[("new", 1)]);
     let long = Ask {
         prompt_tokens: 6000,
         ..ask(FLOOR)
@@ -409,7 +395,7 @@ fn a_provider_nobody_knows_gets_patience() {
 
 #[test]
 fn reconnecting_keeps_what_was_seen() {
-    let mut fleet = fleet(&[("p", 1)]);
+    let mut fleet = fleet_of(&[("p", 1)]);
     fleet.apply(started("p"), at_ms(0));
     fleet.apply(started("p"), at_ms(0));
     fleet.apply(ended("p", false, End::FailedEarly), at_ms(1));
@@ -448,7 +434,7 @@ fn a_new_offer_replaces_the_old_and_keeps_what_was_seen() {
 
 #[test]
 fn a_model_is_described_over_all_its_providers() {
-    let mut fleet = fleet(&[("dear", 9)]);
+    let mut fleet = fleet_of(&[("dear", 9)]);
     let cheap = OfferedModel {
         context_tokens_max: 100_000,
         output_tokens_max: 7,
@@ -639,6 +625,10 @@ fn beside_a_free_provider_those_who_serve_set_the_measure_of_long_calls() {
         observe(&mut fleet, name, 20, ms(300), ms(20), now);
     }
     fleet.apply(joined("free", vec![by_call(0)]), now);
+    for exchange in [FLOOR, DEFAULT] {
+        check(&fleet, &ask(exchange), now, &["a", "b", "c", "free"]);
+    }
+    observe(&mut fleet, "free", 20, ms(300), ms(20), now);
     for exchange in [FLOOR, DEFAULT] {
         check(&fleet, &ask(exchange), now, &["free", "a", "b", "c"]);
     }

@@ -27,6 +27,54 @@ fn a_fast_failing_provider_does_not_attract_traffic() {
 }
 
 #[test]
+fn a_sinkhole_does_not_attract_traffic() {
+    for seed in SEEDS {
+        let mut world = World::new(Policy::default(), seed)
+            .provider("sinkhole", 1_000, Manner::Stalls)
+            .provider("a", 1_000_000, serves(400, 20))
+            .provider("b", 1_000_000, serves(500, 20));
+        let first = world.run(200, ms(100), BALANCED);
+        assert!(first.share("sinkhole") < 0.15, "seed {seed}: {first:?}");
+        world.idle(Duration::from_secs(120));
+        let tally = world.run(4000, ms(100), BALANCED);
+        assert!(tally.share("sinkhole") < 0.01, "seed {seed}: {tally:?}");
+        let last = world.idle(Duration::from_secs(120));
+        assert_eq!(last.served, 4000, "seed {seed}: every call was served elsewhere");
+    }
+}
+
+#[test]
+fn a_provider_that_claims_to_be_idle_attracts_no_more_than_one_that_claims_nothing() {
+    for seed in SEEDS {
+        let share = |lies: bool| {
+            let slow = Manner::Serves {
+                first_token: ms(600),
+                gap: ms(30),
+                slots: 2,
+            };
+            let mut world = World::new(Policy::default(), seed)
+                .provider("liar", 1_000, slow)
+                .provider("a", 1_000_000, serves(400, 20))
+                .provider("b", 1_000_000, serves(500, 20));
+            world.run(200, ms(100), BALANCED);
+            let (mut first, mut calls) = (0.0, 0.0);
+            for _ in 0..200 {
+                if lies {
+                    world.claim("liar", 0, 0);
+                }
+                let tally = world.run(20, ms(100), BALANCED);
+                first += tally.share("liar") * f64::from(tally.calls);
+                calls += f64::from(tally.calls);
+            }
+            first / calls
+        };
+        let (lying, silent) = (share(true), share(false));
+        assert!(lying <= silent + 1e-9, "seed {seed}: {lying} against {silent}");
+        assert!(lying < 0.34, "seed {seed}: {lying}");
+    }
+}
+
+#[test]
 fn no_call_is_lost_while_a_cheap_provider_fails() {
     for seed in SEEDS {
         let mut world = World::new(Policy::default(), seed)

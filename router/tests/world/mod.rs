@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
 use filature_router::{
-    Ask, Attempt, Capabilities, End, Endpoints, Event, Fleet, ModelId, OfferedModel, Policy, Price, ProviderId, Time,
-    route,
+    Ask, Attempt, Capabilities, End, Endpoints, Event, Fleet, ModelId, NoRoute, OfferedModel, Plan, Policy, Precisions,
+    Price, ProviderId, Time, Try, route,
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -47,6 +47,8 @@ pub fn offer(model: &str, nano_per_million: u64) -> OfferedModel {
         output_tokens_max: 4096,
         can: Capabilities::NONE,
         endpoints: Endpoints::CHAT,
+        quantization: None,
+        precision: Precisions::UNKNOWN,
     }
 }
 
@@ -62,6 +64,7 @@ pub fn started(provider: &str) -> Event {
         provider: ProviderId::from(provider),
         model: ModelId::from(MODEL),
         prompt_tokens: PROMPT_TOKENS,
+        kind: Try::First,
     }
 }
 
@@ -101,6 +104,7 @@ pub const fn ask(exchange: f64) -> Ask<'static> {
         completion_tokens_max: 1000,
         completion_tokens_expected: COMPLETION_TOKENS,
         exchange,
+        ..Ask::PLAIN
     }
 }
 
@@ -111,6 +115,41 @@ pub fn strict() -> Policy {
         jitter: 0.0,
         ..Policy::default()
     }
+}
+
+pub fn fleet_of(offers: &[(&str, u64)]) -> Fleet {
+    let mut fleet = Fleet::new(strict());
+    for (name, nano) in offers {
+        fleet.apply(joined(name, vec![offer(MODEL, *nano)]), Time::default());
+    }
+    fleet
+}
+
+/// Shows the fleet `calls` calls of a provider with this first token and these gaps, one after
+/// the other, over before `until`.
+pub fn observe(fleet: &mut Fleet, name: &str, calls: u64, first: Duration, gap: Duration, until: Time) {
+    let whole = first + gap * 99;
+    let mut now = until.saturating_before(whole * u32::try_from(calls).expect("few"));
+    for _ in 0..calls {
+        fleet.apply(started(name), now);
+        fleet.apply(first_token(name, first), now + first);
+        now = now + whole;
+        fleet.apply(ended(name, true, served(gap * 99)), now);
+    }
+}
+
+pub fn plan_for(fleet: &Fleet, ask: &Ask<'_>, now: Time) -> Result<Plan, NoRoute> {
+    route(fleet, ask, now, &mut StdRng::seed_from_u64(1))
+}
+
+pub fn names(plan: &Plan) -> Vec<&str> {
+    plan.attempts.iter().map(|a| a.provider.as_str()).collect()
+}
+
+#[track_caller]
+pub fn check(fleet: &Fleet, ask: &Ask<'_>, now: Time, expected: &[&str]) {
+    let plan = plan_for(fleet, ask, now).expect("there is a route");
+    assert_eq!(names(&plan), expected);
 }
 
 /// What a provider does with calls that start now.
@@ -212,6 +251,19 @@ impl World {
 
     pub fn manner(&mut self, name: &str, manner: Manner) {
         self.manners.insert(name.to_owned(), manner);
+    }
+
+    /// Lets a provider's engine say of itself what it likes.
+    pub fn claim(&mut self, name: &str, running: u32, waiting: u32) {
+        let provider = ProviderId::from(name);
+        let cache_use = 0.0;
+        let beat = Event::Heartbeat {
+            provider,
+            running,
+            waiting,
+            cache_use,
+        };
+        self.fleet.apply(beat, self.now);
     }
 
     /// Lets `calls` calls arrive, one every `every`, and says what became of them (those that end

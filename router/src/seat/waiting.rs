@@ -16,6 +16,8 @@ pub(crate) struct WaitingCall {
     pub(crate) prompt_tokens: u32,
     /// Prompt tokens that were waiting when this call started.
     pub(crate) tokens_ahead: u64,
+    /// Whether its first token will be seen.
+    pub(crate) is_streamed: bool,
 }
 
 /// Calls of one seat without a first token, oldest first.
@@ -36,7 +38,16 @@ impl Waiting {
             started: now,
             prompt_tokens,
             tokens_ahead,
+            is_streamed: true,
         });
+    }
+
+    /// The first token of the call of this size that started last will not be seen.
+    pub(crate) fn unstreamed(&mut self, prompt_tokens: u32) {
+        let is_meant = |call: &&mut WaitingCall| call.prompt_tokens == prompt_tokens && call.is_streamed;
+        if let Some(call) = self.calls.iter_mut().rev().find(is_meant) {
+            call.is_streamed = false;
+        }
     }
 
     /// Takes out the call of this size that started nearest to `started`. Events carry no call id:
@@ -59,8 +70,18 @@ impl Waiting {
         self.take(prompt_tokens, Time::default())
     }
 
+    /// The call that has waited longest for a first token that will be seen.
     pub(crate) fn oldest(&self) -> Option<&WaitingCall> {
-        self.calls.first()
+        self.calls.iter().find(|call| call.is_streamed)
+    }
+
+    /// Bytes on the heap.
+    pub(crate) fn bytes(&self) -> usize {
+        if self.calls.spilled() {
+            self.calls.capacity() * size_of::<WaitingCall>()
+        } else {
+            0
+        }
     }
 
     /// Prompt tokens that wait.
@@ -105,6 +126,20 @@ mod tests {
         assert_eq!(waiting.take_oldest(10).map(|c| c.started), Some(at(1)));
         assert_eq!(waiting.take(11, at(9)), None);
         assert_eq!(waiting.len(), 1);
+    }
+
+    #[test]
+    fn a_call_that_comes_whole_keeps_nobody_waiting_for_its_first_token() {
+        let mut waiting = Waiting::default();
+        for second in [1, 5] {
+            waiting.started(10, at(second));
+            waiting.unstreamed(10);
+        }
+        waiting.unstreamed(99);
+        assert_eq!(waiting.oldest(), None);
+        waiting.started(10, at(7));
+        assert_eq!(waiting.oldest().map(|c| c.started), Some(at(7)));
+        assert_eq!(waiting.tokens(), 30, "its prompt is worked through all the same");
     }
 
     #[test]

@@ -21,6 +21,14 @@ impl Errors {
         self.at = self.at.max(now);
     }
 
+    /// A sibling of this fleet saw this many.
+    pub(crate) fn at_least(&mut self, weight: f64, now: Time) {
+        if weight > self.weight(now) {
+            self.weight = weight.min(WEIGHT_MAX);
+            self.at = self.at.max(now);
+        }
+    }
+
     /// The failures that still count, 0 to 16.
     pub(crate) fn weight(&self, now: Time) -> f64 {
         if self.weight == 0.0 {

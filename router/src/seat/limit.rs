@@ -1,5 +1,8 @@
 //! How many calls one provider gets at once for one model: more while first tokens come quickly,
-//! fewer when they come late. What the provider offers bounds it from outside.
+//! fewer when they come late, no more than its engine runs once that says calls wait in it. What the
+//! provider offers bounds it from outside.
+
+use std::time::Duration;
 
 use crate::time::Time;
 
@@ -19,11 +22,24 @@ const ERROR_CUT: f64 = 0.7;
 /// Growth per limit's worth of good first tokens, in calls. From 8 to 64 in about 500 calls.
 const GROWTH: f64 = 4.0;
 
+/// Times slower that it grows above what the engine ran when calls waited in it. Chosen here: each
+/// step too far costs a call the time of another's whole answer.
+const CREEP: f64 = 50.0;
+
+/// How long it creeps after that, and how long after any sign of saturation it may not be exceeded.
+/// Chosen here: a few calls too many in as many minutes, where each may wait for a whole answer.
+const CREEPS_FOR: Duration = Duration::from_secs(180);
+const SATURATED_FOR: Duration = Duration::from_secs(600);
+
 /// The adaptive limit of one seat.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct Limit {
     value: f64,
     cut_at: Option<Time>,
+    /// Calls the engine ran when it last said that more waited.
+    fits: f64,
+    creeps_until: Time,
+    saturated_until: Time,
 }
 
 impl Default for Limit {
@@ -31,6 +47,9 @@ impl Default for Limit {
         Self {
             value: START,
             cut_at: None,
+            fits: MAX,
+            creeps_until: Time::default(),
+            saturated_until: Time::default(),
         }
     }
 }
@@ -44,11 +63,29 @@ impl Limit {
             // load before it.
             if self.cut_at.is_none_or(|cut| started >= cut) {
                 self.cut(LATE_CUT, now);
+                self.saturated_until = now + SATURATED_FOR;
             }
         } else if took_s <= GOOD_RATIO * ideal_s && f64::from(in_flight) * 2.0 >= self.value {
             // Only a limit that is made use of has shown that it could be higher.
-            self.value = (self.value + GROWTH / self.value).min(MAX);
+            let step = GROWTH / self.value;
+            let creeps = now < self.creeps_until && self.value + step > self.fits;
+            self.value = (self.value + if creeps { step / CREEP } else { step }).min(MAX);
         }
+    }
+
+    /// The engine says that it has more calls of ours than the `fits` that it runs. A claim, but one
+    /// that makes the provider look worse.
+    pub(crate) fn saw_queue(&mut self, fits: f64, now: Time) {
+        self.fits = fits.clamp(MIN, MAX);
+        self.value = self.value.min(self.fits);
+        self.creeps_until = now + CREEPS_FOR;
+        self.saturated_until = now + SATURATED_FOR;
+    }
+
+    /// Whether its engine lately had more than it could do: a limit that is merely not yet found out
+    /// may be exceeded, this one not.
+    pub(crate) fn is_saturated(&self, now: Time) -> bool {
+        now < self.saturated_until
     }
 
     pub(crate) fn failed_early(&mut self, now: Time) {
@@ -114,6 +151,28 @@ mod tests {
             limit.saw_first_token(9.0, 0.1, now, 8, now);
         }
         assert_eq!(limit.calls(OFFERED), 2, "never below two");
+    }
+
+    #[test]
+    fn an_engine_with_a_queue_gets_what_it_runs_and_hardly_more() {
+        let mut limit = Limit::default();
+        let grow = |limit: &mut Limit, calls: u64| {
+            for n in 0..calls {
+                let in_flight = limit.calls(OFFERED);
+                limit.saw_first_token(0.1, 0.1, Time::from_micros(n), in_flight, Time::from_micros(n));
+            }
+        };
+        grow(&mut limit, 200);
+        assert!(limit.calls(OFFERED) > 30 && !limit.is_saturated(Time::default()));
+        limit.saw_queue(12.5, Time::default());
+        assert_eq!(limit.calls(OFFERED), 12);
+        assert!(
+            limit.is_saturated(Time::from_micros(599_999_999)) && !limit.is_saturated(Time::from_micros(600_000_000))
+        );
+        grow(&mut limit, 200);
+        assert_eq!(limit.calls(OFFERED), 13);
+        grow(&mut limit, 2000);
+        assert!(limit.calls(OFFERED) > 20, "but it finds out when there is more");
     }
 
     #[test]

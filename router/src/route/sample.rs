@@ -14,9 +14,10 @@ const DRAWN: usize = 32;
 /// Positions of seats to look at.
 pub(crate) type Drawn = SmallVec<[usize; 64]>;
 
-/// The seats chosen last and up to 32 random ones, distinct.
-pub(crate) fn draw(pool: &Pool, rng: &mut (impl Rng + ?Sized)) -> Drawn {
-    let mut drawn: Drawn = pool.recent().iter().copied().collect();
+/// The seats named, those chosen last and up to 32 random ones, distinct.
+pub(crate) fn draw(pool: &Pool, named: &[usize], rng: &mut (impl Rng + ?Sized)) -> Drawn {
+    let mut drawn: Drawn = SmallVec::from_slice(named);
+    drawn.extend(pool.recent().iter().copied().filter(|at| !named.contains(at)));
     for _ in 0..DRAWN {
         let at = below(pool.seats().len(), rng);
         if !drawn.contains(&at) {

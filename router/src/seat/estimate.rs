@@ -1,6 +1,7 @@
 //! How fast a provider is with a model, learnt from calls that worked. Failures never enter here:
 //! a provider that fails fast must not look fast.
 
+use crate::memory::Memory;
 use crate::time::Time;
 
 /// Expected overhead before a first token, seconds, of a provider nobody has tried. Chosen here: a
@@ -44,6 +45,10 @@ const FLOOR_MIN_S: f64 = 0.05;
 /// First tokens after which a provider is no newcomer; chosen here, where `FIRST_TOKEN_WEIGHT` takes
 /// over from plain averaging.
 const NEWCOMER_UNTIL: u32 = 6;
+
+/// Bounds of what a sibling may say: an hour, and more streams than any engine has.
+const SECONDS_MAX: f64 = 3600.0;
+const STREAMS_MAX: f64 = 1e6;
 
 /// An estimate this old, seconds, is as good as none: a provider that was slow once gets a new look.
 const STALE_S: f64 = 60.0;
@@ -89,7 +94,7 @@ impl Latency {
         } else {
             self.prefill_s
         };
-        self.base_s + tokens(tokens_ahead, prompt_tokens) * rate
+        self.first_token_s(tokens_ahead, 0) + tokens(0, prompt_tokens) * rate
     }
 
     /// Seconds to the first token were nothing else going on.
@@ -156,6 +161,35 @@ impl Latency {
         self.first_tokens < NEWCOMER_UNTIL || now.saturating_since(self.seen_at).as_secs_f64() > STALE_S
     }
 
+    /// What a sibling should know, for [`Memory`]; nothing before the first measurement.
+    pub(crate) fn tell(&self, memory: &mut Memory, now: Time) {
+        memory.base_s = self.base_s;
+        memory.prefill_s = self.prefill_s;
+        memory.floor_s = self.floor_s;
+        memory.gap_s = self.gap_s;
+        memory.gap_streams = self.gap_streams;
+        memory.first_tokens = self.first_tokens;
+        memory.gaps = self.gaps;
+        memory.age = now.saturating_since(self.seen_at);
+    }
+
+    /// Takes over what a sibling knows, if that is more. Figures that cannot be are brought within
+    /// bounds: they come from a store.
+    pub(crate) fn adopt(&mut self, memory: &Memory, now: Time) {
+        if memory.first_tokens > self.first_tokens {
+            self.base_s = bounded(memory.base_s, 0.0, SECONDS_MAX, BASE_PRIOR_S);
+            self.prefill_s = bounded(memory.prefill_s, PREFILL_MIN_S, PREFILL_MAX_S, PREFILL_PRIOR_S);
+            self.floor_s = bounded(memory.floor_s, 0.0, SECONDS_MAX, f64::INFINITY);
+            self.first_tokens = memory.first_tokens;
+            self.seen_at = now.saturating_before(memory.age);
+        }
+        if memory.gaps > self.gaps {
+            self.gap_s = bounded(memory.gap_s, GAP_MIN_S, GAP_MAX_S, GAP_PRIOR_S);
+            self.gap_streams = bounded(memory.gap_streams, 1.0, STREAMS_MAX, 1.0);
+            self.gaps = memory.gaps;
+        }
+    }
+
     pub(crate) fn gap_is_known(&self) -> bool {
         self.gaps > 0
     }
@@ -171,6 +205,11 @@ pub(crate) struct WholeAnswer {
     pub(crate) prompt_tokens: u32,
     pub(crate) completion_tokens: u32,
     pub(crate) streams: u32,
+}
+
+/// A figure from outside within its bounds; the prior where it is no number.
+fn bounded(value: f64, min: f64, max: f64, prior: f64) -> f64 {
+    if value.is_nan() { prior } else { value.clamp(min, max) }
 }
 
 /// The first few observations count fully (a plain average), later ones with `weight`.

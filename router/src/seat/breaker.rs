@@ -11,6 +11,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// Streams broken in a row that trip it; one failure before a first token does at once (ROUTING).
 const BROKEN_IN_ROW: u32 = 2;
 
+/// Calls in a row given up for another without the first token that was due, that trip it. Chosen
+/// here: one in twenty is late by nature.
+const OUTRUN_IN_ROW: u32 = 2;
+
 /// What the breaker lets through now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum BreakerState {
@@ -36,6 +40,7 @@ pub(crate) struct Breaker {
     trip: Option<Trip>,
     trips_in_row: u32,
     broken_in_row: u32,
+    outrun_in_row: u32,
 }
 
 impl Breaker {
@@ -56,6 +61,7 @@ impl Breaker {
 
     /// A call that `started` then gave a first token.
     pub(crate) fn first_token(&mut self, started: Time) {
+        self.outrun_in_row = 0;
         if self.trip.is_some_and(|trip| started >= trip.since) {
             self.trip = None;
         }
@@ -86,6 +92,18 @@ impl Breaker {
         }
     }
 
+    /// A call that `started` then was given up for another when its first token was overdue. Nobody
+    /// waited for its deadline, so this is all that is ever seen of a provider that hangs.
+    pub(crate) fn outrun(&mut self, started: Time, now: Time) {
+        self.outrun_in_row = self.outrun_in_row.saturating_add(1);
+        match self.trip {
+            Some(trip) if started < trip.since => {}
+            Some(_) => self.trip(now),
+            None if self.outrun_in_row >= OUTRUN_IN_ROW => self.trip(now),
+            None => {}
+        }
+    }
+
     /// A call that `started` then ended without telling anything: the next may probe.
     pub(crate) fn told_nothing(&mut self, started: Time) {
         if let Some(trip) = &mut self.trip
@@ -99,6 +117,7 @@ impl Breaker {
         let pause = PAUSE_MIN.saturating_mul(1 << self.trips_in_row.min(8)).min(PAUSE_MAX);
         self.trips_in_row = self.trips_in_row.saturating_add(1);
         self.broken_in_row = 0;
+        self.outrun_in_row = 0;
         self.trip = Some(Trip {
             since: now,
             until: now + pause,
@@ -178,6 +197,27 @@ mod tests {
         assert_eq!(breaker.state(at(2)), Closed);
         breaker.broke(at(3));
         assert_eq!(breaker.state(at(3)), Open);
+    }
+
+    #[test]
+    fn two_overdue_calls_in_a_row_open_it_and_an_overdue_probe_opens_it_again() {
+        let mut breaker = Breaker::default();
+        breaker.outrun(at(1), at(2));
+        breaker.first_token(at(1));
+        breaker.outrun(at(3), at(4));
+        assert_eq!(breaker.state(at(4)), Closed);
+        breaker.outrun(at(4), at(5));
+        assert_eq!(breaker.state(at(5)), Open);
+        breaker.outrun(at(4), at(6));
+        assert_eq!(
+            breaker.state(at(10)),
+            HalfOpen,
+            "a call from before tells of the same incident"
+        );
+        breaker.started();
+        breaker.outrun(at(10), at(11));
+        assert_eq!(breaker.state(at(20)), Open, "ten seconds now");
+        assert_eq!(breaker.state(at(21)), HalfOpen);
     }
 
     #[test]
