@@ -22,12 +22,13 @@ pub mod error;
 pub mod models;
 pub mod spec;
 
+mod member;
 mod reply;
 mod walk;
 
 pub use answer::{AnswerView, BadAnswer, parse_answer};
-pub use call::{BadCall, CallView, Endpoint, Needs, parse_call};
-pub use chunk::{ChunkView, error_chunk, parse_chunk, usage_chunk};
+pub use call::{BadCall, CallView, Continuation, Endpoint, ForEngine, Needs, Parameters, Tier, Variant, parse_call};
+pub use chunk::{ChunkView, error_chunk, finish_chunk, parse_chunk, usage_chunk, with_member};
 pub use edit::{Edits, Segments};
 pub use error::{ErrorBody, ErrorEnvelope};
 pub use usage::UsageClaim;

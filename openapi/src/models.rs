@@ -2,8 +2,12 @@
 //!
 //! Decides the shape and how a price is written. Which models there are is decided by the fleet.
 
+mod endpoints;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub use endpoints::{Architecture, EndpointWindows, ModelEndpoint, ModelEndpoints, PercentileStats, WindowStats};
 
 /// The answer of `GET /v1/models`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]

@@ -3,13 +3,17 @@
 //! Decides what counts as output and what is an error in place of an answer. Engines are read leniently: a field of an
 //! unexpected type is as good as absent.
 
+mod message;
+
 use std::borrow::Cow;
 
 use serde::de::{MapAccess, SeqAccess};
 
 use crate::answer::BadAnswer;
 use crate::usage::{UsageClaim, parse_usage};
-use crate::walk::{Kind, Walk, Walker, raw_member, string, string_bytes, walk};
+use crate::walk::{Kind, Walk, Walker, raw_member, string, walk};
+
+use message::{Message, Text};
 
 /// What one pass found. Values are as they stand in the text.
 #[derive(Default)]
@@ -28,6 +32,12 @@ pub(crate) struct Reply<'de> {
     pub(crate) id: Option<&'de str>,
     /// UTF-8 bytes of everything the model wrote, in all choices.
     pub(crate) output_bytes: u32,
+    /// The first choice's text, if it is a string and not empty.
+    pub(crate) content: Option<&'de str>,
+    /// Whether the model wrote anything beside that.
+    pub(crate) wrote_more: bool,
+    /// The value of the first choice's role.
+    pub(crate) role: Option<&'de str>,
     /// The member of a chat's choice that callers read.
     wrote_in: &'static str,
     finish_reason: Option<&'de str>,
@@ -93,11 +103,17 @@ impl<'de> Walker<'de> for Reply<'de> {
                     wrote_in: self.wrote_in,
                     count: 0,
                     bytes: 0,
+                    content: None,
+                    wrote_more: false,
+                    role: None,
                     finish_reason: None,
                 };
                 let kind = map.next_value_seed(Walk(&mut choices))?;
                 self.choices = (kind == Kind::Array).then_some(choices.count);
                 self.output_bytes = choices.bytes;
+                self.content = choices.content;
+                self.wrote_more = choices.wrote_more;
+                self.role = choices.role;
                 self.finish_reason = choices.finish_reason;
             }
             "data" => {
@@ -184,6 +200,12 @@ struct Choices<'de> {
     wrote_in: &'static str,
     count: u32,
     bytes: u32,
+    /// The first choice's text, if there is any.
+    content: Option<&'de str>,
+    /// Whether the model wrote anything beside that.
+    wrote_more: bool,
+    /// The first choice's role.
+    role: Option<&'de str>,
     /// The first one that is not `null`.
     finish_reason: Option<&'de str>,
 }
@@ -192,15 +214,25 @@ impl<'de> Walker<'de> for Choices<'de> {
     fn element<A: SeqAccess<'de>>(&mut self, seq: &mut A) -> Result<bool, A::Error> {
         let mut choice = Choice {
             wrote_in: self.wrote_in,
-            text: 0,
-            message: 0,
+            text: Text::default(),
+            message: Message::default(),
             finish_reason: None,
         };
         if seq.next_element_seed(Walk(&mut choice))?.is_none() {
             return Ok(false);
         }
+        let (text, message) = (choice.text, choice.message);
+        if self.count == 0 {
+            // A chat's choice has a message, a completion's a text; of both, only one can be the answer.
+            let first = if text.bytes > 0 { text } else { message.content };
+            self.content = first.raw.filter(|_| first.bytes > 0);
+            self.wrote_more = message.wrote_more || (text.bytes > 0 && message.content.bytes > 0);
+            self.role = message.role;
+        } else {
+            self.wrote_more |= message.wrote_more || text.bytes > 0 || message.content.bytes > 0;
+        }
         self.count = self.count.saturating_add(1);
-        self.bytes = self.bytes.saturating_add(choice.text).saturating_add(choice.message);
+        self.bytes = self.bytes.saturating_add(text.bytes).saturating_add(message.bytes());
         self.finish_reason = self.finish_reason.or(choice.finish_reason);
         Ok(true)
     }
@@ -209,8 +241,8 @@ impl<'de> Walker<'de> for Choices<'de> {
 /// One choice. Here and below, of a member that is repeated the last counts, for that is the one a caller sees.
 struct Choice<'de> {
     wrote_in: &'static str,
-    text: u32,
-    message: u32,
+    text: Text<'de>,
+    message: Message<'de>,
     finish_reason: Option<&'de str>,
 }
 
@@ -218,125 +250,13 @@ impl<'de> Walker<'de> for Choice<'de> {
     fn member<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, map: &mut A) -> Result<(), A::Error> {
         match &*key {
             key if key == self.wrote_in => {
-                let mut message = Message::default();
-                map.next_value_seed(Walk(&mut message))?;
-                self.message = message.bytes();
+                self.message = Message::default();
+                map.next_value_seed(Walk(&mut self.message))?;
             }
-            "text" => self.text = text_member(map)?,
+            "text" => self.text = Text::member(map)?,
             "finish_reason" => self.finish_reason = string_member(map)?,
             _ => drop(raw_member(map)?),
         }
         Ok(())
     }
-}
-
-/// A message or a piece of one: everything in it that the model wrote, in bytes.
-#[derive(Default)]
-struct Message {
-    content: u32,
-    refusal: u32,
-    reasoning: u32,
-    reasoning_content: u32,
-    tool_calls: u32,
-    function_call: u32,
-}
-
-impl Message {
-    fn bytes(&self) -> u32 {
-        [
-            self.content,
-            self.refusal,
-            // Engines that send both send the same text twice.
-            self.reasoning.max(self.reasoning_content),
-            self.tool_calls,
-            self.function_call,
-        ]
-        .into_iter()
-        .fold(0, u32::saturating_add)
-    }
-}
-
-impl<'de> Walker<'de> for Message {
-    fn member<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, map: &mut A) -> Result<(), A::Error> {
-        match &*key {
-            "content" => self.content = text_member(map)?,
-            "refusal" => self.refusal = text_member(map)?,
-            "reasoning" => self.reasoning = text_member(map)?,
-            "reasoning_content" => self.reasoning_content = text_member(map)?,
-            "tool_calls" => {
-                let mut calls = ToolCalls(0);
-                map.next_value_seed(Walk(&mut calls))?;
-                self.tool_calls = calls.0;
-            }
-            "function_call" => self.function_call = function_member(map)?,
-            _ => drop(raw_member(map)?),
-        }
-        Ok(())
-    }
-}
-
-/// Bytes of all tool calls.
-struct ToolCalls(u32);
-
-impl<'de> Walker<'de> for ToolCalls {
-    fn element<A: SeqAccess<'de>>(&mut self, seq: &mut A) -> Result<bool, A::Error> {
-        let mut call = ToolCall::default();
-        let more = seq.next_element_seed(Walk(&mut call))?.is_some();
-        self.0 = self.0.saturating_add(call.function).saturating_add(call.custom);
-        Ok(more)
-    }
-}
-
-/// Bytes of one tool call.
-#[derive(Default)]
-struct ToolCall {
-    function: u32,
-    /// OpenAI's tool whose input is free text.
-    custom: u32,
-}
-
-impl<'de> Walker<'de> for ToolCall {
-    fn member<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, map: &mut A) -> Result<(), A::Error> {
-        match &*key {
-            "function" => self.function = function_member(map)?,
-            "custom" => self.custom = function_member(map)?,
-            _ => drop(raw_member(map)?),
-        }
-        Ok(())
-    }
-}
-
-/// Bytes of a function's name and its arguments.
-#[derive(Default)]
-struct Function {
-    name: u32,
-    arguments: u32,
-    input: u32,
-}
-
-impl<'de> Walker<'de> for Function {
-    fn member<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, map: &mut A) -> Result<(), A::Error> {
-        match &*key {
-            "name" => self.name = text_member(map)?,
-            "arguments" => self.arguments = text_member(map)?,
-            "input" => self.input = text_member(map)?,
-            _ => drop(raw_member(map)?),
-        }
-        Ok(())
-    }
-}
-
-/// Bytes of a member that is a function.
-fn function_member<'de, A: MapAccess<'de>>(map: &mut A) -> Result<u32, A::Error> {
-    let mut function = Function::default();
-    map.next_value_seed(Walk(&mut function))?;
-    Ok(function
-        .name
-        .saturating_add(function.arguments)
-        .saturating_add(function.input))
-}
-
-/// UTF-8 bytes of a member's text; 0 if it is no string.
-fn text_member<'de, A: MapAccess<'de>>(map: &mut A) -> Result<u32, A::Error> {
-    raw_member(map).map(|raw| u32::try_from(string_bytes(raw)).unwrap_or(u32::MAX))
 }

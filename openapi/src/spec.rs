@@ -6,6 +6,7 @@
 mod answers;
 mod failures;
 mod routes;
+mod routing;
 mod schemas;
 
 use utoipa::OpenApi;
@@ -44,6 +45,7 @@ const OPEN_SCHEMAS: [&str; 10] = [
         routes::embeddings,
         routes::models,
         routes::model,
+        routes::endpoints,
         routes::key,
         routes::credits,
         routes::generation,
@@ -136,6 +138,7 @@ mod tests {
                 "/v1/embeddings",
                 "/v1/models",
                 "/v1/models/{id}",
+                "/v1/models/{id}/endpoints",
                 "/v1/key",
                 "/v1/credits",
                 "/v1/generation",
@@ -146,7 +149,7 @@ mod tests {
                 "/openapi.json",
             ])
         );
-        assert_eq!(paths.len(), 13);
+        assert_eq!(paths.len(), 14);
     }
 
     #[test]
@@ -208,6 +211,38 @@ mod tests {
             assert_eq!(
                 document["components"]["schemas"][name]["additionalProperties"], true,
                 "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn wishes_about_providers_are_closed_and_complete() {
+        let document = value();
+        let schema = &document["components"]["schemas"]["ProviderPreferences"];
+        assert_eq!(schema["additionalProperties"], false);
+        let members: BTreeSet<_> = schema["properties"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        assert_eq!(members, crate::call::provider_members().collect());
+        for request in ["ChatRequest", "CompletionRequest", "EmbeddingRequest"] {
+            let schema = &document["components"]["schemas"][request];
+            for member in [
+                "model",
+                "models",
+                "provider",
+                "route",
+                "service_tier",
+                "session_id",
+                "prompt_cache_key",
+            ] {
+                assert!(schema["properties"][member].is_object(), "{request}.{member}");
+            }
+            assert!(
+                !schema["required"].as_array().unwrap().contains(&"model".into()),
+                "{request}"
             );
         }
     }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use filature_openapi::sse::{EventDecoder, event};
-use filature_openapi::{Endpoint, parse_answer, parse_call, parse_chunk};
+use filature_openapi::{Endpoint, ForEngine, parse_answer, parse_call, parse_chunk};
 
 /// Prints the best of several rounds, in nanoseconds for each run of `work`.
 fn time(name: &str, bytes: usize, mut work: impl FnMut()) {
@@ -57,8 +57,13 @@ fn figures() {
     }
     let body = chat(32_500, ASCII);
     let view = parse_call(Endpoint::ChatCompletions, &body).unwrap();
+    let engine = ForEngine {
+        model: "engine-model",
+        output_tokens_max: Some(64),
+        continuation: None,
+    };
     time("body_for_engine", body.len(), || {
-        black_box(view.body_for_engine(black_box(&body), Some("engine-model"), Some(64)));
+        black_box(view.body_for_engine(black_box(&body), engine));
     });
 
     let chunk = r#"{"id":"chatcmpl-7b3f0c6e2d9a4c1e8f5b","object":"chat.completion.chunk","created":1762436000,"model":"smollm2-135m-instruct","choices":[{"index":0,"delta":{"content":" token"},"logprobs":null,"finish_reason":null}],"system_fingerprint":"fp_44709d6fcb"}"#;

@@ -3,11 +3,15 @@
 //!
 //! [`run`] is the whole of it, so that many agents can live in one process.
 
+mod ask;
 mod dial;
 mod drain;
 mod forward;
+mod go_on;
 mod load;
 mod offers;
+mod presence;
+mod probe;
 mod reconnect;
 mod reply;
 mod serve;
@@ -25,6 +29,8 @@ use self::drain::Calls;
 use self::forward::Engine;
 use self::load::Load;
 use self::offers::Offers;
+use self::presence::Presence;
+use self::probe::Probe;
 use self::reconnect::TunnelError;
 pub use self::settings::{AgentSettings, BadUrl, BaseUrl};
 
@@ -65,6 +71,8 @@ pub(crate) struct Agent {
     pub(crate) engine: Engine,
     pub(crate) calls: Arc<Calls>,
     pub(crate) load: Load,
+    pub(crate) probe: Probe,
+    pub(crate) presence: Arc<Presence>,
     pub(crate) offers: Offers,
     pub(crate) dialer: Dialer,
     /// Every task that hyper starts for a tunnel's streams.
@@ -78,10 +86,13 @@ impl Agent {
             return Err(AgentError::Settings(problems));
         }
         let tls = dial::tls(&settings.extra_roots)?;
+        let presence = Arc::new(Presence::default());
         Ok(Self {
-            engine: Engine::new(&settings, tls.clone()),
+            engine: Engine::new(&settings, tls.clone(), Arc::clone(&presence)),
             calls: Arc::new(Calls::new(settings.calls_max())),
             load: Load::new(&settings, tls.clone()),
+            probe: Probe::new(&settings, tls.clone()),
+            presence,
             offers: Offers::new(&settings),
             dialer: Dialer::new(tls),
             streams: TaskTracker::new(),
@@ -105,7 +116,9 @@ pub async fn run(settings: AgentSettings, shutdown: CancellationToken) -> Result
 
     let mut watch = JoinSet::new();
     let watched = Arc::clone(&agent);
-    watch.spawn(async move { watched.load.watch().await });
+    watch.spawn(async move { watched.load.watch(&watched.presence).await });
+    let watched = Arc::clone(&agent);
+    watch.spawn(async move { watched.probe.watch(&watched.presence, &watched.offers).await });
     let mut tunnels = JoinSet::new();
     for gateway in &agent.settings.gateways {
         let (agent, gateway) = (Arc::clone(&agent), gateway.clone());

@@ -19,7 +19,12 @@ pub const NAME_BYTES_MAX: usize = 256;
 /// The highest price: 10^15 nanoTON is a million TON. Far above any real price, and below 2^53, the largest integer
 /// that canonical JSON keeps exact (RFC 8785, section 3.2.2.3).
 pub const PRICE_NANO_MAX: u64 = 1_000_000_000_000_000;
-/// The most endpoints, or capabilities, one model may list.
+/// The capability of an engine that goes on where another broke off
+/// ([`Dialect::continues`](crate::Dialect::continues)). An agent adds it by itself, as it knows its engine.
+pub const CONTINUE: &str = "continue";
+/// The capability of a provider that keeps no prompts and no answers beyond the call. Nothing but the provider's word.
+pub const PRIVATE: &str = "private";
+/// The most endpoints, capabilities or parameters one model may list.
 const LIST_MAX: usize = 16;
 /// The largest integer that canonical JSON keeps exact (RFC 8785, section 3.2.2.3).
 const EXACT_MAX: u64 = (1 << 53) - 1;
@@ -65,9 +70,14 @@ pub struct ModelOffer {
     pub price: OfferPrice,
     /// What it answers: `chat`, `completions`, `embeddings`. Words a reader does not know it passes over.
     pub endpoints: Vec<String>,
-    /// What it can do: `tools`, `json_schema`, `logprobs`, `images`. Words a reader does not know it passes over.
+    /// What it can do: `tools`, `json_schema`, `logprobs`, `images`, [`PRIVATE`], [`CONTINUE`]. Words a reader does not
+    /// know it passes over.
     #[serde(default)]
     pub capabilities: Vec<String>,
+    /// The sampling parameters the engine honours, by their names in requests (`filature_openapi::Parameters::NAMED`);
+    /// `None`: those of OpenAI's own API. Words a reader does not know it passes over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<Vec<String>>,
 }
 
 /// What a call costs: nanoTON per million tokens, and nanoTON per call.
@@ -152,6 +162,19 @@ impl Offer {
     }
 }
 
+#[cfg(any(feature = "agent", test))]
+impl Offer {
+    /// Adds [`CONTINUE`] to every model that chats.
+    pub(crate) fn add_continue(&mut self) {
+        for model in &mut self.models {
+            let chats = model.endpoints.iter().any(|word| word == "chat");
+            if chats && !model.capabilities.iter().any(|word| word == CONTINUE) {
+                model.capabilities.push(CONTINUE.to_owned());
+            }
+        }
+    }
+}
+
 impl ModelOffer {
     fn check(&self, check: &mut impl FnMut(bool, &str, &'static str)) {
         check(is_name(&self.model), "model", NAME_RULE);
@@ -196,6 +219,9 @@ impl ModelOffer {
             "capabilities",
             NAME_RULE,
         );
+        let parameters = self.parameters.as_deref().unwrap_or_default();
+        check(parameters.len() <= LIST_MAX, "parameters", "at most 16 parameters");
+        check(parameters.iter().all(|word| is_name(word)), "parameters", NAME_RULE);
     }
 }
 

@@ -28,6 +28,9 @@ pub const CHALLENGE_HEADER: &str = "filature-challenge";
 pub const CALL_HEADER: &str = "filature-call";
 /// On a call: the number of this attempt, from 1.
 pub const ATTEMPT_HEADER: &str = "filature-attempt";
+/// On a call, with the value `1`: it goes on where another engine broke off. A chat ends in the assistant's message so
+/// far, a completion's prompt in the text so far; the agent adds what its engine has to be told.
+pub const CONTINUE_HEADER: &str = "filature-continue";
 /// On an answer of status 503: the agent drains, and no further call will be taken on this tunnel.
 pub const DRAINING_HEADER: &str = "filature-draining";
 /// On an answer of status 502: `unreachable`, the agent could not get an answer from its engine.
@@ -52,12 +55,19 @@ pub struct Hello {
 }
 
 /// The agent's answer to [`STATUS_PATH`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// Calls in flight through this agent, from all gateways.
     pub running: u32,
     /// Calls that wait inside the engine, by its own metrics; 0 where it has none.
     pub waiting: u32,
+    /// Calls that run inside the engine, from whomever, by its own metrics; `None` where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine_running: Option<u32>,
+    /// How much of its cache for prompts and answers the engine uses, by its own metrics: 0 to 1; `None` where it does
+    /// not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_use: Option<f32>,
     /// The agent finishes what runs and takes nothing new.
     pub draining: bool,
     /// The sequence number of the offer that holds now. Above the one in the last hello: ask [`HELLO_PATH`] again.
@@ -209,5 +219,16 @@ mod tests {
             matches!(found, Err(HelloError::Offer(OfferError::Expired { .. }))),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn the_status_of_an_older_agent_is_read_and_reads_ours() {
+        let old = r#"{"running":1,"waiting":2,"draining":false,"sequence":3}"#;
+        let mut status: Status = serde_json::from_str(old).unwrap();
+        assert_eq!((status.engine_running, status.cache_use), (None, None));
+        assert_eq!(serde_json::to_string(&status).unwrap(), old);
+        (status.engine_running, status.cache_use) = (Some(4), Some(0.25));
+        let wire = serde_json::to_string(&status).unwrap();
+        assert_eq!(serde_json::from_str::<Status>(&wire).unwrap(), status);
     }
 }

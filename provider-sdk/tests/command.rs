@@ -52,6 +52,8 @@ impl Home {
         command
             .args([
                 "run",
+                "--dialect",
+                "openai",
                 "--gateway",
                 gateway,
                 "--engine",

@@ -9,121 +9,20 @@ use std::borrow::Cow;
 use serde::de::{Error, MapAccess};
 use smallvec::SmallVec;
 
+use super::names::{FIELD_COUNT, Field, Known};
 use super::prompt::Messages;
-use super::{BadCall, DEPTH_MAX, Endpoint, KEYS_MAX};
+use super::{BadCall, DEPTH_MAX, Endpoint, KEYS_MAX, Parameters};
 use crate::walk::{Kind, Walk, Walker, nests_deeper_than, raw_member, walk};
-
-/// A top-level field that is looked at.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Field {
-    Model,
-    Messages,
-    Prompt,
-    Input,
-    Stream,
-    StreamOptions,
-    MaxTokens,
-    MaxCompletionTokens,
-    NPredict,
-    N,
-    NCmpl,
-    BestOf,
-    SessionId,
-    PromptCacheKey,
-    Tools,
-    Functions,
-    ResponseFormat,
-    Logprobs,
-    TopLogprobs,
-    /// Any of the engines' own fields for guided output.
-    Guided,
-    /// Any field whose text an engine adds to the prompt.
-    PromptExtra,
-}
-
-/// The longest name that [`Field::of`] knows, in bytes.
-const NAME_BYTES_MAX: usize = "max_completion_tokens".len();
-
-/// The most bytes of UTF-8 that fold to one letter of a name: those of the Kelvin sign.
-const FOLDED_BYTES_MAX: usize = 3;
-
-const FIELD_COUNT: usize = Field::PromptExtra as usize + 1;
-
-impl Field {
-    /// The field a key names on a route; `None` where it means nothing to the gateway.
-    fn of(endpoint: Endpoint, key: &str) -> Option<Self> {
-        use Endpoint::{ChatCompletions as Chat, Completions, Embeddings};
-        Some(match (endpoint, key) {
-            (_, "model") => Self::Model,
-            (Chat, "messages") => Self::Messages,
-            (Completions, "prompt") => Self::Prompt,
-            (Embeddings, "input") => Self::Input,
-            (_, "session_id") => Self::SessionId,
-            (_, "prompt_cache_key") => Self::PromptCacheKey,
-            (Embeddings, _) => return None,
-            (_, "stream") => Self::Stream,
-            (_, "stream_options") => Self::StreamOptions,
-            (_, "max_tokens") => Self::MaxTokens,
-            (_, "max_completion_tokens") => Self::MaxCompletionTokens,
-            // llama.cpp's name of the limit, which overrides the others there.
-            (_, "n_predict") => Self::NPredict,
-            (_, "n") => Self::N,
-            // llama.cpp's name of `n`, which overrides it there.
-            (_, "n_cmpl") => Self::NCmpl,
-            (Completions, "best_of") => Self::BestOf,
-            (Chat, "tools") => Self::Tools,
-            (Chat, "functions") => Self::Functions,
-            (_, "response_format") => Self::ResponseFormat,
-            (_, "logprobs") => Self::Logprobs,
-            (Chat, "top_logprobs") => Self::TopLogprobs,
-            // vLLM's, SGLang's and llama.cpp's.
-            (
-                _,
-                "guided_json" | "guided_regex" | "guided_choice" | "guided_grammar" | "structured_outputs" | "regex"
-                | "ebnf" | "json_schema" | "grammar",
-            ) => Self::Guided,
-            (Chat, "documents" | "chat_template" | "chat_template_kwargs") | (Completions, "suffix") => {
-                Self::PromptExtra
-            }
-            _ => return None,
-        })
-    }
-
-    /// The name that a key, which is none itself, would be taken for by an engine that matches keys in any case.
-    ///
-    /// Engines in Go do, and let the last of several win. Go folds two letters beyond ASCII too.
-    fn disguised(endpoint: Endpoint, key: &str) -> Option<String> {
-        let is_plain = |byte: u8| byte.is_ascii() && !byte.is_ascii_uppercase();
-        if key.len() > NAME_BYTES_MAX * FOLDED_BYTES_MAX || key.bytes().all(is_plain) {
-            return None;
-        }
-        let folded: String = key
-            .chars()
-            .map(|letter| match letter {
-                '\u{17f}' => 's',
-                '\u{212a}' => 'k',
-                other => other.to_ascii_lowercase(),
-            })
-            .collect();
-        Self::of(endpoint, &folded).map(|_| folded)
-    }
-
-    /// Whether its text becomes part of the prompt.
-    const fn is_prompt(self) -> bool {
-        matches!(
-            self,
-            Self::Prompt | Self::Input | Self::Tools | Self::Functions | Self::ResponseFormat | Self::PromptExtra
-        )
-    }
-}
 
 /// What one pass found. Values are as they stand in the text.
 pub(super) struct Fields<'de> {
     endpoint: Endpoint,
     raw: [Option<&'de str>; FIELD_COUNT],
     /// The elements of `messages` and the kind of its value, if the field is there.
-    messages: Option<(Messages, Kind)>,
+    messages: Option<(Messages<'de>, Kind)>,
     prompt_bytes: usize,
+    parameters: Parameters,
+    steers_turn: bool,
     keys: SmallVec<[Cow<'de, str>; 24]>,
     refused: Option<BadCall>,
 }
@@ -136,6 +35,8 @@ impl<'de> Fields<'de> {
             raw: [None; FIELD_COUNT],
             messages: None,
             prompt_bytes: 0,
+            parameters: Parameters::NONE,
+            steers_turn: false,
             keys: SmallVec::new(),
             refused: None,
         };
@@ -160,13 +61,30 @@ impl<'de> Fields<'de> {
         self.raw[field as usize]
     }
 
-    pub(super) const fn messages(&self) -> Option<&(Messages, Kind)> {
+    pub(super) const fn messages(&self) -> Option<&(Messages<'de>, Kind)> {
         self.messages.as_ref()
     }
 
     /// Bytes of the values that become the prompt.
     pub(super) const fn prompt_bytes(&self) -> usize {
         self.prompt_bytes
+    }
+
+    /// The sampling parameters given.
+    pub(super) const fn parameters(&self) -> Parameters {
+        self.parameters
+    }
+
+    /// Whether the caller steers the assistant's turn beyond what it says.
+    pub(super) const fn steers_turn(&self) -> bool {
+        self.steers_turn
+    }
+
+    /// Whether the last message is the assistant's own.
+    pub(super) fn ends_with_assistant(&self) -> bool {
+        self.messages
+            .as_ref()
+            .is_some_and(|(messages, _)| messages.ends_with_assistant())
     }
 
     /// Notes a key, or refuses the body for it.
@@ -179,6 +97,16 @@ impl<'de> Fields<'de> {
         }
         self.keys.push(key);
         Ok(())
+    }
+
+    fn take(&mut self, known: Known, raw: &'de str) {
+        match known {
+            Known::Field(field) => self.take_value(field, raw),
+            Known::Parameter(parameter) if raw != "null" => self.parameters.insert(parameter),
+            Known::Parameter(_) => {}
+            Known::Steering => self.steers_turn |= !matches!(raw, "null" | "false" | "0"),
+            Known::Turn => self.steers_turn = true,
+        }
     }
 
     fn take_value(&mut self, field: Field, raw: &'de str) {
@@ -201,16 +129,16 @@ impl<'de> Fields<'de> {
 
 impl<'de> Walker<'de> for Fields<'de> {
     fn member<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, map: &mut A) -> Result<(), A::Error> {
-        let field = Field::of(self.endpoint, &key);
-        if field.is_none()
-            && let Some(name) = Field::disguised(self.endpoint, &key)
+        let known = Known::of(self.endpoint, &key);
+        if known.is_none()
+            && let Some(name) = Known::disguised(self.endpoint, &key)
         {
             return Err(self.refuse(BadCall::disguised(&key, &name)));
         }
         if let Err(refused) = self.note_key(key) {
             return Err(self.refuse(refused));
         }
-        let deep = if field == Some(Field::Messages) {
+        let deep = if known == Some(Known::Field(Field::Messages)) {
             let mut messages = Messages::default();
             let kind = map.next_value_seed(Walk(&mut messages))?;
             self.prompt_bytes += messages.bytes;
@@ -219,8 +147,8 @@ impl<'de> Walker<'de> for Fields<'de> {
             deep
         } else {
             let raw = raw_member(map)?;
-            if let Some(field) = field {
-                self.take_value(field, raw);
+            if let Some(known) = known {
+                self.take(known, raw);
             }
             nests_deeper_than(raw, DEPTH_MAX - 1)
         };

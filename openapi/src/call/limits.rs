@@ -2,7 +2,8 @@
 //!
 //! Decides what a call is quoted for, and where a limit must go so that every engine keeps to it.
 
-use super::fields::{Field, Fields};
+use super::fields::Fields;
+use super::names::Field;
 use super::values::{Span, limit};
 use super::{BadCall, Endpoint};
 

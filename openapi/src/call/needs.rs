@@ -1,6 +1,7 @@
 //! What an engine must be able to do to serve a call.
 
-use super::fields::{Field, Fields};
+use super::fields::Fields;
+use super::names::Field;
 use super::{BadCall, Endpoint, values};
 
 /// A set of abilities.

@@ -8,7 +8,9 @@ use std::borrow::Cow;
 use serde::de::{MapAccess, SeqAccess};
 use serde_json::value::RawValue;
 
-use super::fields::{Field, Fields};
+use super::fields::Fields;
+use super::names::Field;
+use super::opening::{self, Opening};
 use super::{BadCall, DEPTH_MAX, Endpoint, Needs};
 use crate::walk::{Kind, Walk, Walker, nests_deeper_than, raw_member, string, walk};
 
@@ -27,6 +29,15 @@ pub(super) fn check(endpoint: Endpoint, fields: &Fields<'_>) -> Result<(u32, Nee
             let raw = fields.place(Field::Input).ok_or_else(|| BadCall::missing("input"))?;
             items("input", raw).map(|items| (items, Needs::NONE))
         }
+    }
+}
+
+/// The hash of the prompt's opening in `text`, which `fields` were found in; `None` for embeddings, and where it is so
+/// short that nothing is gained by finding it in a cache.
+pub(super) fn opening(fields: &Fields<'_>, text: &str) -> Option<u64> {
+    match fields.get(Field::Prompt) {
+        Some(raw) => opening::of_prompt(raw),
+        None => fields.messages()?.0.opening(text),
     }
 }
 
@@ -53,7 +64,7 @@ fn messages(fields: &Fields<'_>) -> Result<(u32, Needs), BadCall> {
 
 /// The elements of `messages`, walked.
 #[derive(Default)]
-pub(super) struct Messages {
+pub(super) struct Messages<'de> {
     count: u32,
     /// Bytes of the members' values.
     pub(super) bytes: usize,
@@ -62,6 +73,20 @@ pub(super) struct Messages {
     media: bool,
     /// The first wrong element.
     fault: Option<(u32, Fault)>,
+    opening: Opening<'de>,
+    /// The last element's role, as it stands in the text.
+    last_role: Option<&'de str>,
+}
+
+impl Messages<'_> {
+    /// The hash of the opening in `text`, which the messages were walked in.
+    pub(super) fn opening(&self, text: &str) -> Option<u64> {
+        self.opening.hash(text)
+    }
+
+    pub(super) fn ends_with_assistant(&self) -> bool {
+        self.last_role.and_then(string).is_some_and(|role| role == "assistant")
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -72,17 +97,18 @@ enum Fault {
     EmptyRole,
 }
 
-impl<'de> Walker<'de> for Messages {
+impl<'de> Walker<'de> for Messages<'de> {
     fn element<A: SeqAccess<'de>>(&mut self, seq: &mut A) -> Result<bool, A::Error> {
         let mut message = Message { of: self, role: None };
         let Some(kind) = seq.next_element_seed(Walk(&mut message))? else {
             return Ok(false);
         };
-        let fault = match (kind, message.role) {
-            (Kind::Object, Some(Ok(()))) => None,
-            (Kind::Object, Some(Err(fault))) => Some(fault),
-            (Kind::Object, None) => Some(Fault::NoRole),
-            (kind, _) => Some(Fault::NotObject(kind)),
+        let role = message.role;
+        self.opening.message(role);
+        self.last_role = role;
+        let fault = match kind {
+            Kind::Object => role.map_or(Some(Fault::NoRole), role_fault),
+            kind => Some(Fault::NotObject(kind)),
         };
         if let (None, Some(fault)) = (self.fault, fault) {
             self.fault = Some((self.count, fault));
@@ -92,24 +118,27 @@ impl<'de> Walker<'de> for Messages {
     }
 }
 
-struct Message<'a> {
-    of: &'a mut Messages,
-    role: Option<Result<(), Fault>>,
+/// What is wrong with a role.
+fn role_fault(raw: &str) -> Option<Fault> {
+    match Kind::of(raw) {
+        Kind::String => (raw == "\"\"").then_some(Fault::EmptyRole),
+        kind => Some(Fault::RoleKind(kind)),
+    }
 }
 
-impl<'de> Walker<'de> for Message<'_> {
+struct Message<'a, 'de> {
+    of: &'a mut Messages<'de>,
+    role: Option<&'de str>,
+}
+
+impl<'de> Walker<'de> for Message<'_, 'de> {
     fn member<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, map: &mut A) -> Result<(), A::Error> {
         let raw = raw_member(map)?;
         self.of.bytes += raw.len();
         self.of.too_deep |= nests_deeper_than(raw, DEPTH_MAX - LEVELS_ABOVE_MEMBER);
+        self.of.opening.value(raw);
         match &*key {
-            "role" => {
-                self.role = Some(match Kind::of(raw) {
-                    Kind::String if raw == "\"\"" => Err(Fault::EmptyRole),
-                    Kind::String => Ok(()),
-                    kind => Err(Fault::RoleKind(kind)),
-                });
-            }
+            "role" => self.role = Some(raw),
             "content" if Kind::of(raw) == Kind::Array => self.of.media |= shows_media(raw),
             _ => {}
         }

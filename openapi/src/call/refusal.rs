@@ -103,6 +103,35 @@ impl BadCall {
         Self::new(format!("Invalid '{param}': {why}."), Some(param), Some("invalid_value"))
     }
 
+    pub(super) fn not_one_of<'n>(param: &str, allowed: impl Iterator<Item = &'n str>, found: &str) -> Self {
+        let allowed: Vec<String> = allowed.map(|name| format!("'{name}'")).collect();
+        let message = format!(
+            "Invalid value for '{param}': expected one of {}, but got '{}' instead.",
+            allowed.join(", "),
+            shown(found)
+        );
+        Self::new(message, Some(param), Some("invalid_value"))
+    }
+
+    pub(super) fn unknown(param: &str) -> Self {
+        let param = shown(param);
+        let message = format!("Unknown parameter: '{param}'. It would not be applied, so the call is refused.");
+        Self::new(message, Some(&param), Some("unknown_parameter"))
+    }
+
+    pub(super) fn too_many(param: &str, most: usize) -> Self {
+        let message = format!("Invalid '{param}': more than {most} elements.");
+        Self::new(message, Some(param), Some("array_above_max_length"))
+    }
+
+    pub(super) fn negative(param: &str, found: &str) -> Self {
+        let message = format!(
+            "Invalid '{param}': expected a number of at least 0, but got {} instead.",
+            shown(found)
+        );
+        Self::new(message, Some(param), Some("decimal_below_min_value"))
+    }
+
     pub(super) fn below(param: &str, least: u32, found: &str) -> Self {
         let message = format!(
             "Invalid '{param}': expected an integer of at least {least}, but got {} instead.",

@@ -5,17 +5,26 @@ use serde_json::{Value, json};
 use super::*;
 use Endpoint::{ChatCompletions, Completions, Embeddings};
 
-fn view(endpoint: Endpoint, body: &str) -> CallView {
+pub(super) fn view(endpoint: Endpoint, body: &str) -> CallView {
     parse_call(endpoint, body.as_bytes()).unwrap_or_else(|refused| panic!("{body}: {refused:?}"))
 }
 
+/// An engine that calls the model `model` and is told `limit`.
+fn told(model: &str, limit: Option<u32>) -> ForEngine<'_> {
+    ForEngine {
+        model,
+        output_tokens_max: limit,
+        continuation: None,
+    }
+}
+
 /// A chat of one message with further members, which start with a comma.
-fn chat(more: &str) -> String {
+pub(super) fn chat(more: &str) -> String {
     format!(r#"{{"model":"m","messages":[{{"role":"user","content":"hi"}}]{more}}}"#)
 }
 
 #[track_caller]
-fn check_refused(endpoint: Endpoint, body: impl AsRef<[u8]>, param: Option<&str>, code: &str, words: &str) {
+pub(super) fn check_refused(endpoint: Endpoint, body: impl AsRef<[u8]>, param: Option<&str>, code: &str, words: &str) {
     let body = body.as_ref();
     let shown = String::from_utf8_lossy(body).chars().take(200).collect::<String>();
     let refused = parse_call(endpoint, body).expect_err(&shown);
@@ -472,15 +481,15 @@ fn a_completion_is_limited_by_what_every_engine_follows_there() {
         let body = Bytes::from(format!(r#"{{"model":"m","prompt":"p"{more}}}"#));
         let view = parse_call(Completions, &body).unwrap();
         assert_eq!(view.output_tokens_max, limit, "{more}");
-        let told = view.body_for_engine(&body, None, Some(5)).into_bytes();
+        let sent_body = view.body_for_engine(&body, told("m", Some(5))).into_bytes();
         // llama.cpp follows `max_completion_tokens` here too: it must not exceed what is told.
         let more = ["6", "7", "8", "9", "null"]
             .iter()
             .fold(more.to_owned(), |more, said| more.replace(said, "5"));
         let expected = format!(r#"{{"model":"m",{sent}"prompt":"p"{more}}}"#);
-        assert_eq!(std::str::from_utf8(&told).unwrap(), expected);
+        assert_eq!(std::str::from_utf8(&sent_body).unwrap(), expected);
         assert_eq!(
-            view.body_for_engine(&body, None, None).into_bytes(),
+            view.body_for_engine(&body, told("m", None)).into_bytes(),
             body,
             "nothing told, nothing changed"
         );
@@ -524,7 +533,7 @@ fn a_known_key_in_other_case_is_refused() {
         "'model'",
     );
     // What means nothing on the route may be written as one likes.
-    for key in ["X", "BEST_OF", "modelS", "Temperature", "MAX-TOKENS", "été", "Ünïcode"] {
+    for key in ["X", "BEST_OF", "modelSs", "Temperature", "MAX-TOKENS", "été", "Ünïcode"] {
         view(ChatCompletions, &chat(&format!(r#","{key}":1"#)));
     }
     view(ChatCompletions, &chat(&format!(r#","{}":1"#, "M".repeat(10_000))));
@@ -603,7 +612,7 @@ fn embeddings_ignore_what_only_generation_knows() {
     let view = view(Embeddings, body);
     assert_eq!((view.stream, view.output_tokens_max, view.n), (false, None, 1));
     assert_eq!(view.session.as_deref(), Some("s"));
-    let sent = view.body_for_engine(&Bytes::from(body), None, Some(5));
+    let sent = view.body_for_engine(&Bytes::from(body), told("m", Some(5)));
     assert_eq!((sent.count(), sent.into_bytes()), (1, Bytes::from(body)));
 }
 
@@ -625,7 +634,7 @@ fn a_session_id_goes_before_a_cache_key() {
 #[track_caller]
 fn check_sent(more: &str, model: Option<&str>, limit: Option<u32>, expected: &str) {
     let body = Bytes::from(chat(more));
-    let sent = view(ChatCompletions, &chat(more)).body_for_engine(&body, model, limit);
+    let sent = view(ChatCompletions, &chat(more)).body_for_engine(&body, told(model.unwrap_or("m"), limit));
     assert_eq!(sent.len(), sent.iter().map(Bytes::len).sum::<usize>());
     assert_eq!(std::str::from_utf8(&sent.into_bytes()).unwrap(), expected, "{more}");
 }
@@ -734,7 +743,7 @@ fn the_engine_gets_the_callers_body_but_for_the_fields_meant() {
 fn what_stays_is_not_copied() {
     let body = Bytes::from(chat(r#","stream":true,"max_tokens":9"#));
     let sent =
-        view(ChatCompletions, &chat(r#","stream":true,"max_tokens":9"#)).body_for_engine(&body, Some("e"), Some(5));
+        view(ChatCompletions, &chat(r#","stream":true,"max_tokens":9"#)).body_for_engine(&body, told("e", Some(5)));
     let own = body.as_ptr() as usize..body.as_ptr() as usize + body.len();
     let kept = sent
         .iter()
@@ -746,12 +755,12 @@ fn what_stays_is_not_copied() {
 #[test]
 #[should_panic(expected = "fits only the body")]
 fn a_view_refuses_another_body() {
-    let _ = view(ChatCompletions, &chat("")).body_for_engine(&Bytes::from_static(b"{}"), Some("e"), None);
+    let _ = view(ChatCompletions, &chat("")).body_for_engine(&Bytes::from_static(b"{}"), told("e", None));
 }
 
 // Random bodies.
 
-fn any_json() -> impl Strategy<Value = Value> {
+pub(super) fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
@@ -768,7 +777,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 }
 
 /// Texts with what is special in JSON, in SSE and in the gateway.
-fn any_text() -> impl Strategy<Value = String> {
+pub(super) fn any_text() -> impl Strategy<Value = String> {
     prop_oneof![
         "[a-z]{0,8}",
         r#"["\\{}\[\]\n\r\t:,é漢🚀 \x00-\x1f]{0,12}"#,
@@ -851,7 +860,7 @@ proptest! {
     fn the_engines_body_differs_in_nothing_but_the_fields_meant(
         body in any_chat(),
         pretty in any::<bool>(),
-        model in prop::option::of("[a-z\"\\\\é]{1,8}"),
+        model in "[a-z\"\\\\é]{1,8}",
         limit in prop::option::of(1..1000_u32),
     ) {
         let text = if pretty { serde_json::to_string_pretty(&body) } else { serde_json::to_string(&body) }.unwrap();
@@ -860,9 +869,9 @@ proptest! {
         prop_assert_eq!(view.stream, body["stream"] == true);
         let limits = ["max_tokens", "max_completion_tokens", "n_predict"].map(|name| body[name].as_u64());
         prop_assert_eq!(view.output_tokens_max.map(u64::from), limits.into_iter().flatten().max());
-        let sent = view.body_for_engine(&Bytes::from(text), model.as_deref(), limit).into_bytes();
+        let sent = view.body_for_engine(&Bytes::from(text), told(&model, limit)).into_bytes();
         let sent_value: Value = serde_json::from_slice(&sent).unwrap();
-        prop_assert_eq!(sent_value, expected(body, model.as_deref(), limit));
+        prop_assert_eq!(sent_value, expected(body, Some(&model), limit));
         // What is sent is a call again, and asks for usage where it streams.
         let again = parse_call(ChatCompletions, &sent).unwrap();
         prop_assert_eq!(again.include_usage, view.stream);
@@ -892,7 +901,7 @@ proptest! {
             // A tree cannot hold lone surrogates and numbers beyond all bounds; views pass them on.
             let parsed: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
             prop_assert!(parsed.is_object() || bytes.windows(2).any(|two| two == b"\\u") || bytes.contains(&b'e'));
-            let sent = view.body_for_engine(&Bytes::from(bytes), Some("e"), Some(3)).into_bytes();
+            let sent = view.body_for_engine(&Bytes::from(bytes), told("e", Some(3))).into_bytes();
             prop_assert!(parse_call(endpoint, &sent).is_ok());
         }
     }

@@ -5,8 +5,9 @@ use std::ops::Range;
 
 use serde::de::MapAccess;
 
-use super::fields::{Field, Fields};
-use super::{BadCall, CHOICES_MAX, MODEL_BYTES_MAX, OUTPUT_TOKENS_MAX, SESSION_BYTES_MAX};
+use super::fields::Fields;
+use super::names::Field;
+use super::{BadCall, CHOICES_MAX, OUTPUT_TOKENS_MAX, SESSION_BYTES_MAX};
 use crate::walk::{Kind, Walker, raw_member, span_of, string, walk};
 
 /// Where a value lies in the body.
@@ -37,21 +38,6 @@ impl Span {
     }
 }
 
-/// The model's name.
-pub(super) fn model(raw: &str) -> Result<Box<str>, BadCall> {
-    let name = text("model", raw)?;
-    if name.is_empty() {
-        return Err(BadCall::empty("model", "string"));
-    }
-    if name.len() > MODEL_BYTES_MAX {
-        return Err(BadCall::too_long("model", MODEL_BYTES_MAX));
-    }
-    if name.chars().any(char::is_control) {
-        return Err(BadCall::invalid("model", "a model's name holds no control characters"));
-    }
-    Ok(name.into())
-}
-
 /// The name of the caller's session: `session_id`, else `prompt_cache_key`.
 pub(super) fn session(fields: &Fields<'_>) -> Result<Option<Box<str>>, BadCall> {
     let mut session = None;
@@ -71,7 +57,8 @@ pub(super) fn session(fields: &Fields<'_>) -> Result<Option<Box<str>>, BadCall> 
     Ok(session)
 }
 
-fn text<'a>(param: &str, raw: &'a str) -> Result<Cow<'a, str>, BadCall> {
+/// A text.
+pub(super) fn text<'a>(param: &str, raw: &'a str) -> Result<Cow<'a, str>, BadCall> {
     let kind = Kind::of(raw);
     if kind != Kind::String {
         return Err(BadCall::wrong_type(param, "a string", kind));

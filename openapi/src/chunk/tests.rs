@@ -255,3 +255,166 @@ fn the_chunks_written_are_chunks() {
         assert!(!chunk.contains(&b'\n'), "one line of data");
     }
 }
+
+/// The text as it stands in the data, whether there is nothing else, and the delta without its role.
+#[track_caller]
+fn check_content(choices: &str, content: Option<&str>, only_content: bool, roleless: Option<&str>) {
+    let data = format!(r#"{{"id":"x","choices":{choices},"usage":null}}"#);
+    let view = parse_chunk(data.as_bytes()).unwrap_or_else(|bad| panic!("{data}: {bad:?}"));
+    assert_eq!(
+        (view.content.map(|at| &data[at]), view.only_content),
+        (content, only_content),
+        "{data}"
+    );
+    let cut = view.role_member.map(|at| {
+        let mut left = data.clone();
+        left.replace_range(at, "");
+        serde_json::from_str::<Value>(&left).unwrap_or_else(|error| panic!("{left}: {error}"));
+        left
+    });
+    let expected = roleless.map(|choices| format!(r#"{{"id":"x","choices":{choices},"usage":null}}"#));
+    assert_eq!(cut, expected, "{data}");
+}
+
+#[test]
+fn the_text_of_a_chunk_is_found_where_it_lies() {
+    check_content(
+        r#"[{"index":0,"delta":{"content":"Hi \"you\"\u00e9"}}]"#,
+        Some(r#"Hi \"you\"\u00e9"#),
+        true,
+        None,
+    );
+    check_content(
+        r#"[{"text":" token","index":0,"logprobs":null}]"#,
+        Some(" token"),
+        true,
+        None,
+    );
+    check_content(
+        r#"[{"index":0,"delta":{"content":"a"}},{"index":1,"delta":{}}]"#,
+        Some("a"),
+        true,
+        None,
+    );
+    for nothing in [
+        "[]",
+        r#"[{"delta":{}}]"#,
+        r#"[{"delta":{"content":""}}]"#,
+        r#"[{"delta":{"content":null,"refusal":null,"tool_calls":[],"function_call":null,"reasoning":""}}]"#,
+        r#"[{"delta":{"content":7}}]"#,
+        r#"[{"text":""}]"#,
+        r#"[{"text":null,"finish_reason":"stop"}]"#,
+    ] {
+        // A number is nothing a caller reads, and still more than a text.
+        check_content(nothing, None, !nothing.contains('7'), None);
+    }
+    // Of a repeated member the last counts.
+    check_content(r#"[{"delta":{"content":"a","content":"b"}}]"#, Some("b"), true, None);
+    check_content(r#"[{"delta":{"content":"a"},"delta":{}}]"#, None, true, None);
+}
+
+#[test]
+fn output_beside_the_text_is_noticed() {
+    for more in [
+        r#""reasoning_content":"So""#,
+        r#""reasoning":"So""#,
+        r#""reasoning_details":[{}]"#,
+        r#""refusal":"No""#,
+        r#""tool_calls":[{"index":0,"function":{"name":"f","arguments":""}}]"#,
+        // Nothing is written here, and still a call has begun.
+        r#""tool_calls":[{"index":0}]"#,
+        r#""function_call":{"name":"f"}"#,
+        r#""audio":{"id":"a"}"#,
+        r#""images":["x"]"#,
+    ] {
+        check_content(&format!(r#"[{{"delta":{{{more}}}}}]"#), None, false, None);
+        check_content(
+            &format!(r#"[{{"delta":{{"content":"a",{more}}}}}]"#),
+            Some("a"),
+            false,
+            None,
+        );
+    }
+    check_content(
+        r#"[{"delta":{"content":"a"}},{"delta":{"content":"b"}}]"#,
+        Some("a"),
+        false,
+        None,
+    );
+    check_content(r#"[{"delta":{}},{"delta":{"content":"b"}}]"#, None, false, None);
+    check_content(r#"[{"text":"a"},{"text":"b"}]"#, Some("a"), false, None);
+    check_content(r#"[{"text":"a","delta":{"content":"b"}}]"#, Some("a"), false, None);
+    check_content(
+        r#"[{"delta":{"content":[{"type":"text","text":"a"}]}}]"#,
+        None,
+        false,
+        None,
+    );
+}
+
+#[test]
+fn a_role_can_be_cut_out_wherever_it_stands() {
+    for (choices, content, roleless) in [
+        (r#"[{"delta":{"role":"assistant"}}]"#, None, r#"[{"delta":{}}]"#),
+        (
+            r#"[{"delta":{"role":"assistant","content":""}}]"#,
+            None,
+            r#"[{"delta":{"content":""}}]"#,
+        ),
+        (
+            r#"[{"delta":{"content":"a","role":"assistant"}}]"#,
+            Some("a"),
+            r#"[{"delta":{"content":"a"}}]"#,
+        ),
+        (
+            r#"[{"delta":{"content":"a" , "role" : null , "refusal":null}}]"#,
+            Some("a"),
+            r#"[{"delta":{"content":"a"  , "refusal":null}}]"#,
+        ),
+        (
+            r#"[{"delta":{"r\u006fle":"assistant","content":"a"}}]"#,
+            Some("a"),
+            r#"[{"delta":{"content":"a"}}]"#,
+        ),
+        (
+            r#"[{"delta":{ "role":"assistant" , "content":"a"}}]"#,
+            Some("a"),
+            r#"[{"delta":{  "content":"a"}}]"#,
+        ),
+    ] {
+        check_content(choices, content, true, Some(roleless));
+    }
+}
+
+#[test]
+fn a_finish_chunk_says_only_why_the_answer_ended() {
+    let chat = finish_chunk(ChatCompletions, "gen-1", "m", 7, "stop");
+    assert_eq!(
+        serde_json::from_slice::<Value>(&chat).unwrap(),
+        json!({"id": "gen-1", "object": "chat.completion.chunk", "created": 7, "model": "m",
+            "choices": [{"index": 0, "delta": {}, "logprobs": null, "finish_reason": "stop"}]})
+    );
+    let text = finish_chunk(Completions, "gen-1", "m", 7, "length");
+    assert_eq!(
+        serde_json::from_slice::<Value>(&text).unwrap(),
+        json!({"id": "gen-1", "object": "text_completion", "created": 7, "model": "m",
+            "choices": [{"index": 0, "text": "", "logprobs": null, "finish_reason": "length"}]})
+    );
+    check(str::from_utf8(&chat).unwrap(), (None, false, 0, Some("stop")));
+    check(str::from_utf8(&text).unwrap(), (None, false, 0, Some("length")));
+}
+
+#[test]
+fn a_member_is_added_at_the_end() {
+    for (data, longer) in [
+        ("{}", r#"{"x":[1]}"#),
+        ("{ }", r#"{"x":[1]}"#),
+        (r#"{"a":1}"#, r#"{"a":1,"x":[1]}"#),
+        ("{\"a\":{}}\n", r#"{"a":{},"x":[1]}"#),
+        (r#"{"a":"}" }"#, r#"{"a":"}","x":[1]}"#),
+        ("[DONE]", "[DONE]"),
+        ("", ""),
+    ] {
+        assert_eq!(with_member(&Bytes::from(data), r#""x":[1]"#), longer, "{data}");
+    }
+}

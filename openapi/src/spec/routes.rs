@@ -5,7 +5,7 @@ use super::answers::{ChatAnswer, ChatChunk, CompletionAnswer, EmbeddingAnswer, R
 use super::failures::{CallFailures, ListFailures, LookupFailures};
 use super::schemas::{ChatRequest, CompletionRequest, EmbeddingRequest};
 use crate::account::{Credits, Data, Generation, KeyInfo};
-use crate::models::{ModelList, ModelObject};
+use crate::models::{ModelEndpoints, ModelList, ModelObject};
 
 /// Continue a chat.
 ///
@@ -73,6 +73,15 @@ fn models() {}
     security(("api_key" = [])),
 )]
 fn model() {}
+
+/// Show who serves a model, at what price, and how well.
+#[utoipa::path(
+    get, path = "/v1/models/{id}/endpoints", operation_id = "listEndpoints", tag = "models",
+    params(("id" = String, Path, description = "The model's name; slashes in it may be written as they are.")),
+    responses((status = 200, description = "The model's providers.", body = Data<ModelEndpoints>), LookupFailures),
+    security(("api_key" = [])),
+)]
+fn endpoints() {}
 
 /// Show the API key the request is made with.
 #[utoipa::path(

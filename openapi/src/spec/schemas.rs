@@ -4,12 +4,30 @@
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::routing::{ProviderPreferences, ServiceTier};
+
 /// A chat to be continued. Members that are not listed here reach the engine untouched.
 #[derive(ToSchema)]
 pub(super) struct ChatRequest {
-    /// The model's name, as `GET /v1/models` lists it.
-    #[schema(min_length = 1, max_length = 256, examples("smollm2-135m-instruct"))]
-    model: String,
+    /// The model's name, as `GET /v1/models` lists it, perhaps with `:floor` (the lowest price) or `:nitro` (the
+    /// highest throughput) behind it. May be absent where `models` names one.
+    #[schema(
+        min_length = 1,
+        max_length = 256,
+        nullable = false,
+        examples("smollm2-135m-instruct")
+    )]
+    model: Option<String>,
+    /// Further models, tried in this order when the one before fails.
+    #[schema(max_items = 8)]
+    models: Option<Vec<String>>,
+    /// What is wished of the providers.
+    provider: Option<ProviderPreferences>,
+    /// OpenRouter's older word for what `models` says by itself: `fallback`.
+    #[schema(examples("fallback"))]
+    route: Option<String>,
+    /// How urgent it is.
+    service_tier: Option<ServiceTier>,
     /// The conversation so far, oldest first.
     #[schema(min_items = 1)]
     messages: Vec<ChatMessage>,
@@ -201,9 +219,25 @@ pub(super) struct StreamOptions {
 /// A text to be continued. Members that are not listed here reach the engine untouched.
 #[derive(ToSchema)]
 pub(super) struct CompletionRequest {
-    /// The model's name, as `GET /v1/models` lists it.
-    #[schema(min_length = 1, max_length = 256, examples("smollm2-135m-instruct"))]
-    model: String,
+    /// The model's name, as `GET /v1/models` lists it, perhaps with `:floor` (the lowest price) or `:nitro` (the
+    /// highest throughput) behind it. May be absent where `models` names one.
+    #[schema(
+        min_length = 1,
+        max_length = 256,
+        nullable = false,
+        examples("smollm2-135m-instruct")
+    )]
+    model: Option<String>,
+    /// Further models, tried in this order when the one before fails.
+    #[schema(max_items = 8)]
+    models: Option<Vec<String>>,
+    /// What is wished of the providers.
+    provider: Option<ProviderPreferences>,
+    /// OpenRouter's older word for what `models` says by itself: `fallback`.
+    #[schema(examples("fallback"))]
+    route: Option<String>,
+    /// How urgent it is.
+    service_tier: Option<ServiceTier>,
     prompt: Prompt,
     /// What follows after the part to be written.
     suffix: Option<String>,
@@ -236,6 +270,12 @@ pub(super) struct CompletionRequest {
     echo: Option<bool>,
     /// Who the caller's own user is.
     user: Option<String>,
+    /// Calls with the same session go to the same provider where that helps.
+    #[schema(max_length = 512)]
+    session_id: Option<String>,
+    /// OpenAI's name for much the same; `session_id` wins.
+    #[schema(max_length = 512)]
+    prompt_cache_key: Option<String>,
 }
 
 /// A text, several texts, a list of tokens, or several lists of tokens.
@@ -255,9 +295,20 @@ pub(super) enum Prompt {
 /// Texts to be turned into vectors. Members that are not listed here reach the engine untouched.
 #[derive(ToSchema)]
 pub(super) struct EmbeddingRequest {
-    /// The model's name, as `GET /v1/models` lists it.
-    #[schema(min_length = 1, max_length = 256, examples("bge-small"))]
-    model: String,
+    /// The model's name, as `GET /v1/models` lists it, perhaps with `:floor` (the lowest price) or `:nitro` (the
+    /// highest throughput) behind it. May be absent where `models` names one.
+    #[schema(min_length = 1, max_length = 256, nullable = false, examples("bge-small"))]
+    model: Option<String>,
+    /// Further models, tried in this order when the one before fails.
+    #[schema(max_items = 8)]
+    models: Option<Vec<String>>,
+    /// What is wished of the providers.
+    provider: Option<ProviderPreferences>,
+    /// OpenRouter's older word for what `models` says by itself: `fallback`.
+    #[schema(examples("fallback"))]
+    route: Option<String>,
+    /// How urgent it is.
+    service_tier: Option<ServiceTier>,
     input: Prompt,
     /// `float` or `base64`.
     #[schema(examples("float"))]
@@ -267,4 +318,10 @@ pub(super) struct EmbeddingRequest {
     dimensions: Option<u32>,
     /// Who the caller's own user is.
     user: Option<String>,
+    /// Calls with the same session go to the same provider where that helps.
+    #[schema(max_length = 512)]
+    session_id: Option<String>,
+    /// OpenAI's name for much the same; `session_id` wins.
+    #[schema(max_length = 512)]
+    prompt_cache_key: Option<String>,
 }

@@ -1,17 +1,21 @@
 //! Passes a call to the engine and its answer back. Decides which headers cross and where the engine is; bodies stream
-//! through untouched, both ways, and dropping the future (or the answer's body) drops the engine's connection.
+//! through untouched, both ways, but for those that go on from another engine (`go_on`), and dropping the future (or
+//! the answer's body) drops the engine's connection.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, SERVER};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use super::presence::Presence;
 use super::settings::AgentSettings;
 
 /// The calls an agent forwards: OpenAI's paths.
@@ -39,13 +43,15 @@ const ANSWER_HEADERS: [HeaderName; 5] = [CONTENT_TYPE, CONTENT_LENGTH, CONTENT_E
 /// The connector to an engine, plain or over TLS.
 pub(crate) type EngineConnector = HttpsConnector<HttpConnector>;
 
+/// The body of a call: the gateway's own as it comes, or one the agent had to change.
+pub(crate) type CallBody = Either<Incoming, Full<Bytes>>;
+
 /// The engine beside the agent.
 pub(crate) struct Engine {
-    client: Client<EngineConnector, Incoming>,
+    client: Client<EngineConnector, CallBody>,
     targets: [Uri; PATHS.len()],
     authorization: Option<HeaderValue>,
-    /// The last call got no answer. Kept so that the log tells of changes, not of calls.
-    down: AtomicBool,
+    presence: Arc<Presence>,
 }
 
 /// The engine gave no answer.
@@ -53,7 +59,7 @@ pub(crate) struct Engine {
 pub(crate) struct EngineUnreachable;
 
 impl Engine {
-    pub(crate) fn new(settings: &AgentSettings, tls: rustls::ClientConfig) -> Self {
+    pub(crate) fn new(settings: &AgentSettings, tls: rustls::ClientConfig, presence: Arc<Presence>) -> Self {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
@@ -65,7 +71,7 @@ impl Engine {
             client,
             targets: PATHS.map(|path| settings.engine.uri(path)),
             authorization: settings.engine_authorization.clone(),
-            down: AtomicBool::new(false),
+            presence,
         }
     }
 
@@ -83,7 +89,7 @@ impl Engine {
     /// [`EngineUnreachable`] if no answer came: not connected, or the connection broke before a status line.
     pub(crate) async fn forward(
         &self,
-        request: Request<Incoming>,
+        request: Request<CallBody>,
         target: Uri,
     ) -> Result<Response<Incoming>, EngineUnreachable> {
         let (mut head, body) = request.into_parts();
@@ -99,17 +105,13 @@ impl Engine {
                 {
                     connection.poison();
                 }
-                if self.down.load(Ordering::Relaxed) && self.down.swap(false, Ordering::Relaxed) {
-                    tracing::info!("the engine answers again");
-                }
+                self.presence.answered();
                 *answer.headers_mut() = answer_headers(std::mem::take(answer.headers_mut()));
                 *answer.version_mut() = http::Version::HTTP_2;
                 Ok(answer)
             }
             Err(error) => {
-                if !self.down.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(error = %chain(&error), "the engine does not answer; calls fail until it does");
-                }
+                self.presence.lost(&chain(&error));
                 Err(EngineUnreachable)
             }
         }
@@ -141,8 +143,8 @@ impl Engine {
     }
 }
 
-/// Whether this engine closes a connection after an answer without saying so: llama.cpp does after every stream. The next
-/// call sent into such a connection would be lost, so it is not used again.
+/// Whether this engine closes a connection after an answer without saying so: llama.cpp does after every stream. The
+/// next call sent into such a connection would be lost, so it is not used again.
 fn closes_silently(answer: &HeaderMap) -> bool {
     answer
         .get(SERVER)

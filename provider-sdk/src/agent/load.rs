@@ -1,106 +1,117 @@
-//! How busy the engine says it is. Reads the number of waiting calls from the engine's own metrics, beside the call
-//! path; an engine without metrics counts as having nobody waiting.
+//! How busy the engine says it is. Reads what runs, what waits and how full the cache is from the engine's own metrics,
+//! beside the call path; of an engine without metrics nothing is known.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderValue, Request, Uri};
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use parking_lot::Mutex;
 
-use super::forward::{EngineConnector, connector};
+use super::ask::{Asker, Silent};
+use super::presence::Presence;
 use super::settings::AgentSettings;
 
 /// How often the metrics are read. A gateway asks for the status about as often.
 const PERIOD: Duration = Duration::from_secs(2);
 /// How often an engine that showed no such metric is asked again: it may have been starting.
 const PERIOD_WITHOUT: Duration = Duration::from_secs(30);
-/// How long one reading may take.
-const TIMEOUT: Duration = Duration::from_secs(2);
-/// The most bytes of metrics that are read. vLLM's have some 100 KiB.
-const METRICS_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// The gauges that count waiting calls: vLLM, SGLang, llama.cpp (with `--metrics`).
-const GAUGES: [&str; 3] = [
+/// The gauges of running calls: vLLM, SGLang, llama.cpp (with `--metrics`).
+const RUNNING: [&str; 3] = [
+    "vllm:num_requests_running",
+    "sglang:num_running_reqs",
+    "llamacpp:requests_processing",
+];
+/// The gauges of waiting calls.
+const WAITING: [&str; 3] = [
     "vllm:num_requests_waiting",
     "sglang:num_queue_reqs",
     "llamacpp:requests_deferred",
 ];
+/// The gauges of the cache's use, all from 0 to 1: vLLM's newer and its older name, SGLang's, and the one llama.cpp had
+/// until it unified its cache.
+const CACHE_USE: [&str; 4] = [
+    "vllm:kv_cache_usage_perc",
+    "vllm:gpu_cache_usage_perc",
+    "sglang:token_usage",
+    "llamacpp:kv_cache_usage_ratio",
+];
+
+/// What the engine says of itself; `None` where it does not say.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Now {
+    /// Calls that run inside the engine.
+    pub(crate) running: Option<u32>,
+    /// Calls that wait inside the engine.
+    pub(crate) waiting: Option<u32>,
+    /// How much of the cache is in use, 0 to 1; of several caches that of the fullest.
+    pub(crate) cache_use: Option<f32>,
+}
 
 /// What the engine last said.
 pub(crate) struct Load {
-    client: Client<EngineConnector, Empty<Bytes>>,
-    metrics: Option<Uri>,
-    authorization: Option<HeaderValue>,
-    waiting: AtomicU32,
+    asker: Option<Asker>,
+    now: Mutex<Now>,
 }
 
 impl Load {
     pub(crate) fn new(settings: &AgentSettings, tls: rustls::ClientConfig) -> Self {
         Self {
-            client: Client::builder(TokioExecutor::new())
-                .pool_timer(TokioTimer::new())
-                .pool_max_idle_per_host(0)
-                .build(connector(tls)),
-            metrics: settings.engine_metrics.then(|| settings.engine.uri("/metrics")),
-            authorization: settings.engine_authorization.clone(),
-            waiting: AtomicU32::new(0),
+            asker: settings.engine_metrics.then(|| Asker::new(settings, tls)),
+            now: Mutex::default(),
         }
     }
 
-    /// Calls that wait inside the engine.
-    pub(crate) fn waiting(&self) -> u32 {
-        self.waiting.load(Ordering::Relaxed)
+    /// What the engine last said.
+    pub(crate) fn now(&self) -> Now {
+        *self.now.lock()
     }
 
     /// Reads for ever.
-    pub(crate) async fn watch(&self) {
-        let Some(metrics) = &self.metrics else { return };
+    pub(crate) async fn watch(&self, presence: &Presence) {
+        let Some(asker) = &self.asker else { return };
         let mut has_metrics = false;
         loop {
-            let read = tokio::time::timeout(TIMEOUT, self.read(metrics)).await.ok().flatten();
-            self.waiting.store(read.unwrap_or(0), Ordering::Relaxed);
-            has_metrics |= read.is_some();
+            let said = asker.get("/metrics").await;
+            let now = match &said {
+                Ok(said) if said.status.is_success() => Now::read(&String::from_utf8_lossy(&said.body)),
+                _ => Now::default(),
+            };
+            *self.now.lock() = now;
+            has_metrics |= now != Now::default();
+            match said {
+                Ok(_) => presence.answered(),
+                Err(Silent::Gone(why)) => presence.lost(&why),
+                Err(Silent::Busy) => {}
+            }
             tokio::time::sleep(if has_metrics { PERIOD } else { PERIOD_WITHOUT }).await;
         }
     }
-
-    /// `None` if the engine cannot be asked or does not say.
-    async fn read(&self, metrics: &Uri) -> Option<u32> {
-        let mut request = Request::new(Empty::new());
-        *request.uri_mut() = metrics.clone();
-        if let Some(authorization) = &self.authorization {
-            request
-                .headers_mut()
-                .insert(http::header::AUTHORIZATION, authorization.clone());
-        }
-        let answer = self.client.request(request).await.ok()?;
-        if !answer.status().is_success() {
-            return None;
-        }
-        let body = Limited::new(answer.into_body(), METRICS_BYTES_MAX)
-            .collect()
-            .await
-            .ok()?
-            .to_bytes();
-        waiting(&String::from_utf8_lossy(&body))
-    }
 }
 
-/// The sum of every sample of a waiting gauge in `metrics` (Prometheus text format); `None` if there is none.
-/// Lines that cannot be read are passed over.
-fn waiting(metrics: &str) -> Option<u32> {
-    let samples = metrics.lines().filter_map(sample);
-    let mut sum = None;
-    for (_, value) in samples.filter(|(name, _)| GAUGES.contains(name)) {
-        if value.is_finite() && value >= 0.0 {
-            sum = Some(sum.unwrap_or(0.0) + value);
+impl Now {
+    /// Adds up every sample of the gauges in `metrics` (Prometheus text format). Lines that cannot be read are passed
+    /// over.
+    fn read(metrics: &str) -> Self {
+        let (mut running, mut waiting, mut cache_use) = (None::<f64>, None::<f64>, None::<f64>);
+        for (name, value) in metrics.lines().filter_map(sample) {
+            if !value.is_finite() || value < 0.0 {
+                continue;
+            }
+            if RUNNING.contains(&name) {
+                running = Some(running.unwrap_or(0.0) + value);
+            } else if WAITING.contains(&name) {
+                waiting = Some(waiting.unwrap_or(0.0) + value);
+            } else if CACHE_USE.contains(&name) {
+                cache_use = Some(cache_use.unwrap_or(0.0).max(value));
+            }
+        }
+        // A float beyond the range saturates, which is what is wanted here.
+        let count = |sum: f64| sum.round() as u32;
+        Self {
+            running: running.map(count),
+            waiting: waiting.map(count),
+            cache_use: cache_use.map(|share| share.min(1.0) as f32),
         }
     }
-    // A float beyond the range saturates, which is what is wanted here.
-    sum.map(|sum: f64| sum.round() as u32)
 }
 
 /// Splits `name{labels} value [timestamp]`. A label's value may hold any character, braces too.
@@ -134,6 +145,16 @@ fn labels_end(labels: &str) -> Option<usize> {
 mod tests {
     use super::*;
 
+    #[track_caller]
+    fn check(metrics: &str, running: Option<u32>, waiting: Option<u32>, cache_use: Option<f32>) {
+        let expected = Now {
+            running,
+            waiting,
+            cache_use,
+        };
+        assert_eq!(Now::read(metrics), expected, "{metrics}");
+    }
+
     #[test]
     fn each_engine_is_understood() {
         let vllm = "# HELP vllm:num_requests_waiting Number of requests waiting to be processed.\n\
@@ -141,37 +162,48 @@ mod tests {
                     vllm:num_requests_running{engine=\"0\",model_name=\"m\"} 7.0\n\
                     vllm:num_requests_waiting{engine=\"0\",model_name=\"m\"} 3.0\n\
                     vllm:num_requests_waiting{engine=\"1\",model_name=\"m\"} 2.0\n\
-                    vllm:num_requests_waiting_by_reason{reason=\"capacity\"} 90\n";
-        assert_eq!(waiting(vllm), Some(5));
-        assert_eq!(
-            waiting("sglang:num_queue_reqs{model_name=\"m\"} 4.0 1790000000000\r\n"),
-            Some(4)
+                    vllm:num_requests_waiting_by_reason{reason=\"capacity\"} 90\n\
+                    vllm:kv_cache_usage_perc{engine=\"0\",model_name=\"m\"} 0.25\n\
+                    vllm:kv_cache_usage_perc{engine=\"1\",model_name=\"m\"} 0.75\n";
+        check(vllm, Some(7), Some(5), Some(0.75));
+        check("vllm:gpu_cache_usage_perc{model_name=\"m\"} 0.5", None, None, Some(0.5));
+        check(
+            "sglang:num_running_reqs{model_name=\"m\"} 2.0\nsglang:num_queue_reqs{model_name=\"m\"} 4.0 1790000000000\r\n\
+             sglang:token_usage{model_name=\"m\"} 0.5",
+            Some(2),
+            Some(4),
+            Some(0.5),
         );
-        assert_eq!(
-            waiting("llamacpp:requests_processing 1\nllamacpp:requests_deferred 2\n"),
-            Some(2)
+        check(
+            "llamacpp:requests_processing 1\nllamacpp:requests_deferred 2\nllamacpp:kv_cache_usage_ratio 1.5\n",
+            Some(1),
+            Some(2),
+            Some(1.0),
         );
     }
 
     #[test]
     fn labels_may_hold_anything() {
-        assert_eq!(waiting(r#"vllm:num_requests_waiting{m="a} 9 \" }"} 6"#), Some(6));
+        check(r#"vllm:num_requests_waiting{m="a} 9 \" }"} 6"#, None, Some(6), None);
     }
 
     #[test]
     fn what_cannot_be_read_is_passed_over() {
-        assert_eq!(waiting(""), None);
-        assert_eq!(waiting("<html>no metrics here</html>"), None);
-        assert_eq!(waiting("vllm:num_requests_waiting"), None);
-        assert_eq!(waiting("vllm:num_requests_waiting{m=\"open 5"), None);
-        assert_eq!(
-            waiting("vllm:num_requests_waiting NaN\nvllm:num_requests_waiting -1"),
-            None
+        for nothing in [
+            "",
+            "<html>no metrics here</html>",
+            "vllm:num_requests_waiting",
+            "vllm:num_requests_waiting{m=\"open 5",
+            "vllm:num_requests_waiting NaN\nvllm:num_requests_waiting -1\nvllm:kv_cache_usage_perc -0.5",
+        ] {
+            check(nothing, None, None, None);
+        }
+        check(
+            "junk\nvllm:num_requests_waiting x\nvllm:num_requests_waiting 1",
+            None,
+            Some(1),
+            None,
         );
-        assert_eq!(
-            waiting("junk\nvllm:num_requests_waiting x\nvllm:num_requests_waiting 1"),
-            Some(1)
-        );
-        assert_eq!(waiting("vllm:num_requests_waiting 1e300"), Some(u32::MAX));
+        check("vllm:num_requests_running 1e300", Some(u32::MAX), None, None);
     }
 }

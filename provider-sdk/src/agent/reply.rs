@@ -8,7 +8,7 @@ use filature_openapi::error::ErrorEnvelope;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::{Either, Full};
+use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::Incoming;
 use serde::Serialize;
 
@@ -116,6 +116,35 @@ pub(crate) fn engine_unreachable() -> Reply {
         HeaderValue::from_static("unreachable"),
     );
     reply
+}
+
+/// The engine has no way to go on where another broke off.
+pub(crate) fn cannot_go_on() -> Reply {
+    error(
+        StatusCode::NOT_IMPLEMENTED,
+        "api_error",
+        "cannot_continue",
+        "The provider's engine cannot continue an answer that another began.",
+    )
+}
+
+/// A body that has to be changed is larger than the agent keeps.
+pub(crate) fn too_large(bytes_max: usize) -> Reply {
+    let message = format!("The agent changes bodies of at most {bytes_max} bytes.");
+    error(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "invalid_request_error",
+        "body_too_large",
+        &message,
+    )
+}
+
+/// Reads a call's body and throws it away: an answer before the end of a request resets its stream, and HTTP/2 closes a
+/// connection on which too many streams were reset.
+pub(crate) async fn throw_away(body: Incoming) {
+    /// The most bytes that are read for that.
+    const BYTES_MAX: usize = 16 * 1024 * 1024;
+    let _ = Limited::new(body, BYTES_MAX).collect().await;
 }
 
 /// No such path, or not by this method.

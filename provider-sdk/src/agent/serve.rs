@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use super::dial::printable;
 use super::forward::chain;
+use super::go_on;
 use super::offers::now_ms;
 use super::reply::{self, EngineBody, Reply};
 use super::settings::BaseUrl;
@@ -38,8 +39,6 @@ const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 const HEADER_BYTES_MAX: u32 = 16 * 1024;
 /// The most bytes of a refusal that are read.
 const REFUSAL_BYTES_MAX: usize = 16 * 1024;
-/// The most bytes of a call that are read only to be thrown away.
-const UNTAKEN_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Streams beside calls: hello, status, and calls that are only there to be refused.
 const STREAMS_SPARE: u32 = 64;
 
@@ -172,11 +171,13 @@ impl Tunnel {
         let running = match self.agent.calls.begin() {
             Ok(running) => running,
             Err(why) => {
-                // Read and thrown away: an answer before the end of a request resets its stream, and HTTP/2 closes a
-                // connection on which too many streams were reset.
-                let _ = Limited::new(request.into_body(), UNTAKEN_BYTES_MAX).collect().await;
+                reply::throw_away(request.into_body()).await;
                 return reply::not_taken(why);
             }
+        };
+        let request = match go_on::prepare(request, self.agent.probe.manner()).await {
+            Ok(request) => request,
+            Err(reply) => return *reply,
         };
         match self.agent.engine.forward(request, target).await {
             Ok(answer) => answer.map(|body| Either::Left(EngineBody::new(body, running))),
@@ -188,9 +189,12 @@ impl Tunnel {
         let Ok((_, sequence)) = self.agent.offers.current(now_ms()) else {
             return no_offer();
         };
+        let load = self.agent.load.now();
         reply::json(&Status {
             running: self.agent.calls.running(),
-            waiting: self.agent.load.waiting(),
+            waiting: load.waiting.unwrap_or(0),
+            engine_running: load.running,
+            cache_use: load.cache_use,
             draining: self.agent.calls.draining(),
             sequence,
         })

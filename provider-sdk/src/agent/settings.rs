@@ -14,6 +14,7 @@ use rustls::pki_types::CertificateDer;
 pub use self::flags::{Flags, ModelFlags};
 pub use self::resolve::{resolve, resolve_offer, unknown_environment};
 pub use self::url::{BadUrl, BaseUrl};
+use crate::dialect::Dialect;
 use crate::identity::ProviderKey;
 use crate::offer::{ModelOffer, OFFER_VERSION, Offer};
 
@@ -40,7 +41,9 @@ pub struct AgentSettings {
     pub engine: BaseUrl,
     /// What the engine asks for in `Authorization`; see [`AgentSettings::set_engine_api_key`].
     pub engine_authorization: Option<HeaderValue>,
-    /// Read the engine's own `/metrics` for the number of waiting calls.
+    /// How the engine is spoken to; `None`: the agent asks it what it is.
+    pub dialect: Option<Dialect>,
+    /// Read the engine's own `/metrics` for what runs and waits in it.
     pub engine_metrics: bool,
     /// What is for sale.
     pub models: Vec<ModelOffer>,
@@ -57,8 +60,8 @@ pub struct AgentSettings {
 }
 
 impl AgentSettings {
-    /// Settings with a default for all that has one: no API key, the engine's metrics read, no payout address, an
-    /// offer of a day, 30 s to drain, public roots only, dialling for ever.
+    /// Settings with a default for all that has one: no API key, the engine asked what it is and its metrics read, no
+    /// payout address, an offer of a day, 30 s to drain, public roots only, dialling for ever.
     pub fn new(
         key: ProviderKey,
         name: impl Into<String>,
@@ -72,6 +75,7 @@ impl AgentSettings {
             gateways,
             engine,
             engine_authorization: None,
+            dialect: None,
             engine_metrics: true,
             models,
             payout: None,
@@ -93,9 +97,10 @@ impl AgentSettings {
         Ok(())
     }
 
-    /// The offer these settings make.
+    /// The offer these settings make. Where they leave it open what the engine is, the offer says nothing of what only
+    /// the engine can tell.
     pub fn offer(&self, sequence: u64, expires_at_ms: u64) -> Offer {
-        Offer {
+        let mut offer = Offer {
             version: OFFER_VERSION,
             provider: self.key.public(),
             name: self.name.clone(),
@@ -103,7 +108,11 @@ impl AgentSettings {
             payout: self.payout.clone(),
             sequence,
             expires_at_ms,
+        };
+        if self.dialect.is_some_and(Dialect::continues) {
+            offer.add_continue();
         }
+        offer
     }
 
     /// Everything that is wrong with the settings, each in a sentence; empty if they can work.

@@ -25,6 +25,7 @@ pub(crate) fn offer(key: &ProviderKey) -> Offer {
         },
         endpoints: vec!["chat".to_owned(), "completions".to_owned()],
         capabilities: vec!["tools".to_owned()],
+        parameters: Some(vec!["seed".to_owned(), "top_k".to_owned()]),
     };
     Offer {
         version: OFFER_VERSION,
@@ -260,6 +261,14 @@ fn every_bound_is_kept() {
         |offer| offer.models[0].capabilities = vec!["x".to_owned(); 17],
         "models[0].capabilities",
     );
+    check_bounds(
+        |offer| offer.models[0].parameters = Some(vec!["x".to_owned(); 17]),
+        "models[0].parameters",
+    );
+    check_bounds(
+        |offer| offer.models[0].parameters = Some(vec![String::new()]),
+        "models[0].parameters",
+    );
     check_bounds(|offer| offer.name = "two\nlines".to_owned(), "name");
     check_bounds(|offer| offer.payout = Some(String::new()), "payout");
     check_bounds(|offer| offer.sequence = 1 << 53, "sequence");
@@ -284,4 +293,31 @@ fn all_problems_are_told_at_once() {
     bad.models[1].concurrency_max = 0;
     let fields: Vec<_> = bad.problems().into_iter().map(|(field, _)| field).collect();
     assert_eq!(fields, ["name", "models[0].price.prompt", "models[1].concurrency_max"]);
+}
+
+#[test]
+fn an_offer_of_an_older_agent_is_read() {
+    let key = key();
+    let mut value = serde_json::to_value(offer(&key)).unwrap();
+    for model in value["models"].as_array_mut().unwrap() {
+        model.as_object_mut().unwrap().remove("parameters");
+    }
+    let signature = key.sign(&signed_bytes(&value).unwrap());
+    let read = SignedOffer {
+        offer: value,
+        signature,
+    }
+    .verify(NOW_MS)
+    .unwrap();
+    assert_eq!(read.models[0].parameters, None);
+}
+
+#[test]
+fn an_engine_that_continues_is_offered_so_where_it_chats() {
+    let mut offer = offer(&key());
+    offer.models[1].endpoints = vec!["embeddings".to_owned()];
+    offer.add_continue();
+    offer.add_continue();
+    assert_eq!(offer.models[0].capabilities, ["tools", CONTINUE]);
+    assert_eq!(offer.models[1].capabilities, ["tools"]);
 }

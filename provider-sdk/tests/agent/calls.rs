@@ -237,9 +237,15 @@ async fn the_engines_own_queue_shows_in_the_status() {
     assert_eq!(head.line, "GET /metrics HTTP/1.1");
     assert_eq!(head.headers["authorization"], "Bearer sk-engine");
     connection
-        .answer("vllm:num_requests_waiting{model_name=\"m\"} 9.0\n")
+        .answer(
+            "vllm:num_requests_waiting{model_name=\"m\"} 9.0\nvllm:num_requests_running{model_name=\"m\"} 3.0\n\
+             vllm:kv_cache_usage_perc{model_name=\"m\"} 0.5\n",
+        )
         .await;
     until("the status to show it", || async { tunnel.status().await.waiting == 9 }).await;
+    let status = tunnel.status().await;
+    assert_eq!((status.engine_running, status.cache_use), (Some(3), Some(0.5)));
+    assert_eq!(status.running, 0, "none of them came through this agent");
 }
 
 #[tokio::test]

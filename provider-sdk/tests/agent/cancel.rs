@@ -1,5 +1,7 @@
 //! A gateway that gives a call up frees the engine at once.
 
+use std::time::{Duration, Instant};
+
 use http_body_util::BodyExt;
 
 use crate::play::engine::Engine;
@@ -84,4 +86,45 @@ async fn an_agent_that_is_dropped_frees_the_engine_too() {
     drop(agent);
     connection.closed().await;
     tunnel.closed().await;
+}
+
+/// An engine works for nobody as long as its connection stands. Of many calls the middle one counts, for one alone may
+/// have waited for the processor.
+#[tokio::test]
+async fn within_milliseconds() {
+    const CALLS: usize = 21;
+    /// What a gateway promises its callers.
+    const MOST: Duration = Duration::from_millis(50);
+    let (gateway, engine) = (Gateway::new().await, Engine::new().await);
+    let (mut reset, mut dropped) = (Vec::new(), Vec::new());
+    let agent = start(settings(&engine.url(), &[gateway.url()]));
+    let (tunnel, _) = gateway.greet().await;
+    for _ in 0..CALLS {
+        let (answer, mut connection) = tokio::join!(tunnel.call("{}"), engine.begin_stream());
+        connection.chunk("data: 1\n\n").await;
+        let mut body = answer.into_body();
+        soon("a chunk", body.frame()).await.unwrap().unwrap();
+        let given_up = Instant::now();
+        drop(body);
+        connection.closed().await;
+        reset.push(given_up.elapsed());
+    }
+    drop((agent, tunnel));
+    for _ in 0..CALLS {
+        // A new agent each time: one whose tunnels do not hold waits longer and longer before it dials again.
+        let _agent = start(settings(&engine.url(), &[gateway.url()]));
+        let (tunnel, _) = gateway.greet().await;
+        let (answer, connection) = tokio::join!(tunnel.call("{}"), engine.begin_stream());
+        let given_up = Instant::now();
+        drop(tunnel);
+        connection.closed().await;
+        dropped.push(given_up.elapsed());
+        drop(answer);
+    }
+    for (what, mut took) in [("a stream that is reset", reset), ("a tunnel that is gone", dropped)] {
+        took.sort_unstable();
+        let (middle, longest) = (took[CALLS / 2], took[CALLS - 1]);
+        println!("{what} frees the engine in {middle:?} (median of {CALLS}), {longest:?} at most");
+        assert!(middle < MOST, "{what}: {took:?}");
+    }
 }

@@ -7,5 +7,6 @@ mod play;
 
 mod calls;
 mod cancel;
+mod dialects;
 mod drain;
 mod tunnels;

@@ -30,7 +30,7 @@ async fn a_hello_shows_the_offer_and_the_key() {
 async fn a_hello_can_be_asked_for_again() {
     let (gateway, engine) = (Gateway::new().await, Engine::new().await);
     let _agent = start(settings(&engine.url(), &[gateway.url()]));
-    let (mut tunnel, offer) = gateway.greet().await;
+    let (tunnel, offer) = gateway.greet().await;
     let again = tunnel.hello(&"ab".repeat(32)).await;
     assert_eq!(again.offer.verify(0).unwrap(), offer, "the offer holds for hours");
 }

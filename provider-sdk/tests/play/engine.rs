@@ -2,9 +2,11 @@
 //! the very moment at which the agent goes away.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 use super::soon;
 
@@ -14,6 +16,30 @@ pub const STREAM_HEAD: &str =
 
 /// A listener the agent forwards to.
 pub struct Engine(TcpListener);
+
+/// What an engine says of itself at one path: path, status, header `Server`, body.
+pub type Page = (&'static str, u16, &'static str, &'static str);
+
+/// An engine that answers by itself; gone once this is dropped.
+pub struct Serving {
+    task: JoinSet<()>,
+    asked: Asked,
+}
+
+/// The paths that were asked for.
+type Asked = Arc<Mutex<Vec<String>>>;
+
+impl Serving {
+    /// Whether `path` was asked for, and the answer read to its end.
+    pub fn has_answered(&self, path: &str) -> bool {
+        self.asked.lock().unwrap().iter().any(|asked| asked == path)
+    }
+
+    /// Ends it, and its connections.
+    pub async fn end(mut self) {
+        self.task.shutdown().await;
+    }
+}
 
 /// One connection of the agent's.
 pub struct Connection {
@@ -35,6 +61,27 @@ impl Engine {
 
     pub fn url(&self) -> String {
         format!("http://{}", self.0.local_addr().unwrap())
+    }
+
+    /// The same address again, once nobody listens there any more.
+    pub async fn at(url: &str) -> Self {
+        Self(TcpListener::bind(url.trim_start_matches("http://")).await.unwrap())
+    }
+
+    /// Answers every request with the page of its path, with 404 where there is none, and with `{}` to every call,
+    /// until dropped.
+    pub fn serve(self, pages: &'static [Page]) -> Serving {
+        let mut task = JoinSet::new();
+        let asked = Asked::default();
+        let notes = asked.clone();
+        task.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((tcp, _)) = self.0.accept().await {
+                let unread = Vec::new();
+                connections.spawn(Connection { tcp, unread }.serve(pages, notes.clone()));
+            }
+        });
+        Serving { task, asked }
     }
 
     pub async fn accept(&self) -> Connection {
@@ -95,6 +142,36 @@ impl Connection {
         soon("the agent takes bytes", self.tcp.write_all(bytes.as_ref()))
             .await
             .unwrap();
+    }
+
+    /// Answers one request by `pages`.
+    async fn serve(mut self, pages: &[Page], asked: Asked) {
+        let head = self.head().await;
+        let length = head
+            .headers
+            .get("content-length")
+            .map_or(0, |length| length.parse().unwrap());
+        self.body(length).await;
+        let path = head.line.split(' ').nth(1).unwrap();
+        let page = pages.iter().find(|(known, ..)| *known == path);
+        let (status, server, body) = match page {
+            Some((_, status, server, body)) => (*status, *server, *body),
+            None if path.starts_with("/v1/") && length > 0 => (200, "", "{}"),
+            None => (404, pages.first().map_or("", |(_, _, server, _)| *server), "{}"),
+        };
+        let server = if server.is_empty() {
+            String::new()
+        } else {
+            format!("server: {server}\r\n")
+        };
+        let length = body.len();
+        self.write(format!(
+            "HTTP/1.1 {status} X\r\n{server}connection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        ))
+        .await;
+        let path = path.to_owned();
+        self.closed().await;
+        asked.lock().unwrap().push(path);
     }
 
     /// One chunk of a chunked body.

@@ -110,7 +110,7 @@ impl Gateway {
 
     /// Waits for an agent and checks who it is.
     pub async fn greet(&self) -> (Tunnel, Offer) {
-        let mut tunnel = self.accept().await;
+        let tunnel = self.accept().await;
         let hello = tunnel.hello(CHALLENGE).await;
         let offer = verify_hello(&hello, CHALLENGE, &self.authority(), now_ms()).unwrap();
         (tunnel, offer)
@@ -188,7 +188,7 @@ impl Tunnel {
         soon("an answer", self.send(chat(full(body)))).await.unwrap()
     }
 
-    pub async fn hello(&mut self, challenge: &str) -> Hello {
+    pub async fn hello(&self, challenge: &str) -> Hello {
         let request = get(HELLO_PATH, Some(challenge));
         let answer = soon("a hello", self.send(request)).await.unwrap();
         assert_eq!(answer.status(), 200);

@@ -9,7 +9,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use filature_provider_sdk::agent::{AgentError, AgentSettings, run};
-use filature_provider_sdk::{ModelOffer, OfferPrice, ProviderKey};
+use filature_provider_sdk::{Dialect, ModelOffer, OfferPrice, ProviderKey};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -53,12 +53,14 @@ pub fn settings(engine: &str, gateways: &[String]) -> AgentSettings {
         },
         endpoints: vec!["chat".to_owned()],
         capabilities: Vec::new(),
+        parameters: None,
     };
     let key = ProviderKey::generate(&mut rand::rng());
     let gateways = gateways.iter().map(|url| url.parse().unwrap()).collect();
     let mut settings = AgentSettings::new(key, "test", engine.parse().unwrap(), gateways, vec![model]);
     // An engine played by hand does not expect to be asked beside its calls.
     settings.engine_metrics = false;
+    settings.dialect = Some(Dialect::OpenAi);
     settings
 }
 

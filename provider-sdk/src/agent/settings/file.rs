@@ -11,6 +11,7 @@ pub(super) struct File {
     pub(super) engine: Option<String>,
     pub(super) engine_api_key_env: Option<String>,
     pub(super) engine_metrics: Option<bool>,
+    pub(super) dialect: Option<String>,
     pub(super) key_file: Option<String>,
     pub(super) name: Option<String>,
     pub(super) payout: Option<String>,
@@ -32,6 +33,7 @@ pub(super) struct FileModel {
     pub(super) price: FilePrice,
     pub(super) endpoints: Vec<String>,
     pub(super) capabilities: Vec<String>,
+    pub(super) parameters: Option<Vec<String>>,
 }
 
 /// A model's `price` table.
@@ -63,6 +65,7 @@ pub(super) fn parse(text: &str, problems: &mut Vec<String>) -> File {
         engine: keys.take("engine"),
         engine_api_key_env: keys.take("engine_api_key_env"),
         engine_metrics: keys.take("engine_metrics"),
+        dialect: keys.take("dialect"),
         key_file: keys.take("key_file"),
         name: keys.take("name"),
         payout: keys.take("payout"),
@@ -96,6 +99,7 @@ fn model(mut keys: Keys<'_>) -> FileModel {
         price: self::price(keys.below("price", price)),
         endpoints: keys.take("endpoints").unwrap_or_default(),
         capabilities: keys.take("capabilities").unwrap_or_default(),
+        parameters: keys.take("parameters"),
     };
     keys.refuse_rest();
     model

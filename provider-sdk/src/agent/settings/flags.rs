@@ -22,7 +22,11 @@ pub struct Flags {
     /// Name of the environment variable that holds the engine's API key
     #[arg(long, value_name = "VARIABLE", env = "FILATURE_PROVIDER_ENGINE_API_KEY_ENV")]
     pub engine_api_key_env: Option<String>,
-    /// Read the engine's /metrics for its queue [default: true]
+    /// What the engine is, for continuing answers that another provider broke off: auto (the engine is asked), vllm,
+    /// sglang, llama.cpp, ollama, openai (any other, which continues nothing) [default: auto]
+    #[arg(long, value_name = "ENGINE", env = "FILATURE_PROVIDER_DIALECT")]
+    pub dialect: Option<String>,
+    /// Read the engine's /metrics for what runs and waits in it [default: true]
     #[arg(long, value_name = "BOOL", env = "FILATURE_PROVIDER_ENGINE_METRICS")]
     pub engine_metrics: Option<String>,
     /// File with the provider's key; make one with `filature-provider key new`
@@ -58,8 +62,8 @@ pub struct Flags {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Models (for --model, and for what a model of the file leaves open)")]
 pub struct ModelFlags {
-    /// Model to sell, by the name callers use, and the engine's name for it where that differs; may be given several times.
-    /// Replaces the models of the file
+    /// Model to sell, by the name callers use, and the engine's name for it where that differs; may be given several
+    /// times. Replaces the models of the file
     #[arg(
         long = "model",
         value_name = "PUBLIC[=ENGINE]",
@@ -102,7 +106,8 @@ pub struct ModelFlags {
         value_delimiter = ','
     )]
     pub endpoints: Vec<String>,
-    /// What the model can do: tools, json_schema, logprobs, images [default: none]
+    /// What the model can do: tools, json_schema, logprobs, images; and private if neither engine nor host keeps
+    /// prompts [default: none]
     #[arg(
         long = "capabilities",
         value_name = "LIST",
@@ -110,4 +115,14 @@ pub struct ModelFlags {
         value_delimiter = ','
     )]
     pub capabilities: Vec<String>,
+    /// Sampling parameters the engine honours: seed, top_k, min_p, top_a, repetition_penalty, frequency_penalty,
+    /// presence_penalty, logit_bias, stop [default: those of OpenAI: seed, frequency_penalty, presence_penalty,
+    /// logit_bias, stop]
+    #[arg(
+        long = "parameters",
+        value_name = "LIST",
+        env = "FILATURE_PROVIDER_PARAMETERS",
+        value_delimiter = ','
+    )]
+    pub parameters: Vec<String>,
 }

@@ -14,6 +14,7 @@ use rustls::pki_types::pem::PemObject;
 use super::file::{self, File};
 use super::flags::Flags;
 use super::{AgentSettings, BaseUrl, DRAIN_DEADLINE, OFFER_LIFETIME};
+use crate::dialect::Dialect;
 use crate::identity::ProviderKey;
 
 /// The most bytes of a configuration file: beyond any real one.
@@ -96,6 +97,8 @@ fn settings(flags: &Flags, problems: &mut Vec<String>) -> Option<AgentSettings> 
     let drain = number("--drain-timeout", flags.drain_timeout.as_deref(), problems).or(file.drain_timeout_s);
     let lifetime = number("--offer-lifetime", flags.offer_lifetime.as_deref(), problems).or(file.offer_lifetime_s);
     let metrics = number("--engine-metrics", flags.engine_metrics.as_deref(), problems).or(file.engine_metrics);
+    let dialect = given(flags.dialect.as_deref()).or(given(file.dialect.as_deref()));
+    let dialect = dialect.and_then(|text| dialect_of(text, problems));
     let name = given(flags.name.as_deref())
         .or(given(file.name.as_deref()))
         .map(str::to_owned);
@@ -112,10 +115,22 @@ fn settings(flags: &Flags, problems: &mut Vec<String>) -> Option<AgentSettings> 
     settings.payout = given(flags.payout.as_deref()).map(str::to_owned).or(file.payout);
     settings.drain_deadline = drain.map_or(DRAIN_DEADLINE, Duration::from_secs);
     settings.offer_lifetime = lifetime.map_or(OFFER_LIFETIME, Duration::from_secs);
+    settings.dialect = dialect;
     settings.engine_metrics = metrics.unwrap_or(true);
     settings.extra_roots = extra_roots;
     settings.once = flags.once;
     Some(settings)
+}
+
+/// `None` for `auto`.
+fn dialect_of(text: &str, problems: &mut Vec<String>) -> Option<Dialect> {
+    if text == "auto" {
+        return None;
+    }
+    let known = text.parse();
+    known
+        .map_err(|error| problems.push(format!("--dialect: {error}; or auto")))
+        .ok()
 }
 
 fn read_file(path: &Path, problems: &mut Vec<String>) -> File {

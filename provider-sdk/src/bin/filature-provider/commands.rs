@@ -41,6 +41,7 @@ Examples:
       concurrency_max = 32
       price = { prompt = 20000000, cached_prompt = 5000000, completion = 60000000 }
       capabilities = [\"tools\", \"json_schema\", \"logprobs\"]
+      parameters = [\"seed\", \"top_k\", \"min_p\", \"frequency_penalty\", \"presence_penalty\", \"stop\"]
 
 Exit status: 0 drained after SIGTERM or SIGINT, 1 failed while running, 2 bad usage or settings.";
 

@@ -1,14 +1,17 @@
-//! The models and their terms. Decides what holds for a model that does not say so itself, and refuses words nobody knows.
+//! The models and their terms. Decides what holds for a model that does not say so itself, and refuses words nobody
+//! knows.
+
+use filature_openapi::Parameters;
 
 use super::{first_given, given, number};
 use crate::agent::settings::file::FileModel;
 use crate::agent::settings::flags::ModelFlags;
-use crate::offer::{ModelOffer, OfferPrice};
+use crate::offer::{ModelOffer, OfferPrice, PRIVATE};
 
 const CONCURRENCY: u32 = 16;
 const CONTEXT_TOKENS: u32 = 8192;
 const ENDPOINTS: [&str; 3] = ["chat", "completions", "embeddings"];
-const CAPABILITIES: [&str; 4] = ["tools", "json_schema", "logprobs", "images"];
+const CAPABILITIES: [&str; 5] = ["tools", "json_schema", "logprobs", "images", PRIVATE];
 
 /// What is for sale: the models of `--model`, else those of the file.
 pub(super) fn models(flags: &ModelFlags, from_file: &[FileModel], problems: &mut Vec<String>) -> Vec<ModelOffer> {
@@ -51,6 +54,7 @@ struct Terms {
     quantization: Option<String>,
     endpoints: Vec<String>,
     capabilities: Vec<String>,
+    parameters: Option<Vec<String>>,
 }
 
 impl Terms {
@@ -67,6 +71,7 @@ impl Terms {
             quantization: given(flags.quantization.as_deref()).map(str::to_owned),
             endpoints: first_given(&flags.endpoints, &[]),
             capabilities: first_given(&flags.capabilities, &[]),
+            parameters: Some(first_given(&flags.parameters, &[])).filter(|words| !words.is_empty()),
         }
     }
 
@@ -107,7 +112,11 @@ impl Terms {
                 endpoints => endpoints,
             },
             capabilities: first_given(&own.capabilities, &self.capabilities),
+            parameters: own.parameters.clone().or_else(|| self.parameters.clone()),
         };
+        let parameters = offer.parameters.as_deref().unwrap_or_default();
+        let known = Parameters::NAMED.map(|(name, _)| name);
+        check_words(&offer.model, "parameter", parameters, &known, problems);
         check_words(&offer.model, "endpoint", &offer.endpoints, &ENDPOINTS, problems);
         check_words(&offer.model, "capability", &offer.capabilities, &CAPABILITIES, problems);
         offer

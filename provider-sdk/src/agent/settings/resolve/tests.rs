@@ -210,3 +210,65 @@ fn a_misspelt_variable_is_found_and_those_of_kubernetes_are_not() {
         "{unknown:?}"
     );
 }
+
+#[test]
+fn a_dialect_comes_from_the_flag_or_the_file_and_auto_asks_the_engine() {
+    let folder = Folder::new();
+    let dialect = |flag: Option<&str>, text: &str| {
+        let mut flags = folder.flags();
+        flags.dialect = flag.map(str::to_owned);
+        flags.config = Some(folder.config(text));
+        resolve(&flags).map(|settings| settings.dialect)
+    };
+    assert_eq!(dialect(None, ""), Ok(None));
+    assert_eq!(dialect(None, "dialect = \"sglang\""), Ok(Some(Dialect::Sglang)));
+    assert_eq!(
+        dialect(Some("llama.cpp"), "dialect = \"sglang\""),
+        Ok(Some(Dialect::LlamaCpp))
+    );
+    assert_eq!(dialect(Some("auto"), "dialect = \"sglang\""), Ok(None));
+    assert_eq!(dialect(Some(""), "dialect = \"auto\""), Ok(None));
+    let problems = dialect(Some("tgi"), "").unwrap_err();
+    assert!(
+        problems.len() == 1 && problems[0].contains("\"tgi\" is no dialect"),
+        "{problems:?}"
+    );
+}
+
+#[test]
+fn a_dialect_that_continues_shows_in_the_offer() {
+    let folder = Folder::new();
+    let capabilities = |dialect: &str| {
+        let mut flags = folder.flags();
+        flags.dialect = Some(dialect.to_owned());
+        resolve(&flags).unwrap().offer(1, 2).models[0].capabilities.clone()
+    };
+    assert_eq!(capabilities("vllm"), ["continue"]);
+    assert_eq!(capabilities("openai"), Vec::<String>::new());
+    assert_eq!(
+        capabilities("auto"),
+        Vec::<String>::new(),
+        "not before the engine was asked"
+    );
+}
+
+#[test]
+fn parameters_are_those_of_the_model_or_of_the_flag() {
+    let folder = Folder::new();
+    let mut flags = folder.flags();
+    assert_eq!(resolve(&flags).unwrap().models[0].parameters, None);
+    flags.model.models.clear();
+    flags.model.parameters = vec!["top_k".to_owned(), "min_p".to_owned()];
+    flags.config = Some(folder.config(
+        "[[models]]\nmodel = \"a\"\nparameters = []\ncapabilities = [\"private\"]\n[[models]]\nmodel = \"b\"\n",
+    ));
+    let models = resolve(&flags).unwrap().models;
+    assert_eq!(models[0].parameters, Some(Vec::new()), "a model may honour none");
+    assert_eq!(models[1].parameters, Some(vec!["top_k".to_owned(), "min_p".to_owned()]));
+    flags.model.parameters = vec!["topk".to_owned()];
+    let problems = resolve(&flags).unwrap_err();
+    assert!(
+        problems.len() == 1 && problems[0].contains("\"topk\" is not a known parameter"),
+        "{problems:?}"
+    );
+}
