@@ -77,6 +77,17 @@ impl Price {
 }
 
 impl Tokens {
+    /// Both together, kind by kind; saturating.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            prompt: self.prompt.saturating_add(other.prompt),
+            cached_prompt: self.cached_prompt.saturating_add(other.cached_prompt),
+            completion: self.completion.saturating_add(other.completion),
+            reasoning: self.reasoning.saturating_add(other.reasoning),
+        }
+    }
+
     /// The largest count of any kind.
     pub(crate) fn largest(&self) -> u64 {
         self.prompt

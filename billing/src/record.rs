@@ -81,6 +81,9 @@ pub struct UsageRecord {
 pub struct Leg {
     /// Who served.
     pub provider: ProviderId,
+    /// Bytes of the answer's text that came before its part: above 0 where it went on from another.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub from_byte: u64,
     /// How the provider says its weights are quantised.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantization: Option<String>,
@@ -94,6 +97,11 @@ pub struct Leg {
     pub fee: Nano,
     /// The provider's part of `cost`.
     pub earned: Nano,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Why a record must not move money.
@@ -172,6 +180,9 @@ impl UsageRecord {
         {
             return Err(RecordError::TooLarge("a text"));
         }
+        if self.legs.iter().any(|leg| leg.from_byte > Nano::MAX.get()) {
+            return Err(RecordError::TooLarge("a place in the text"));
+        }
         let times = [self.created_ms, self.ended_ms, self.first_token_ms.unwrap_or_default()];
         if times.into_iter().any(|ms| ms > Nano::MAX.get()) {
             return Err(RecordError::TooLarge("a time"));
@@ -208,6 +219,7 @@ pub(crate) mod tests {
         };
         let leg = |provider: &str, cost: u64, fee: u64| Leg {
             provider: ProviderId::parse(provider).expect("an id"),
+            from_byte: 0,
             quantization: None,
             price: Price {
                 call: nano(cost),

@@ -1,6 +1,7 @@
 //! Every route that is not a call to a model. Handlers only extract, ask one thing and shape the answer.
 
 pub mod account;
+pub mod endpoints;
 pub mod health;
 pub mod models;
 pub mod records;

@@ -14,7 +14,9 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::fleet::Fleet;
+use crate::journal::Journal;
 use crate::request::auth::KeyCache;
+use crate::request::lengths::Lengths;
 use crate::request::live::LiveCalls;
 use crate::request::upstream::EngineBody;
 use crate::telemetry::Metrics;
@@ -37,6 +39,10 @@ pub struct App {
     pub keys: KeyCache,
     /// What is counted and timed.
     pub metrics: Metrics,
+    /// Posts that the ledger could not take yet.
+    pub journal: Journal,
+    /// How long answers usually are.
+    pub lengths: Lengths,
     /// Calls that hold money now.
     pub live: LiveCalls,
     /// Room for further calls.

@@ -5,21 +5,22 @@
 //! across an await.
 
 pub mod direct;
+pub mod line;
 pub mod provider;
+pub mod siblings;
 pub mod tunnel;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use filature_openapi::call::{Endpoint, Needs};
+use filature_openapi::call::{Endpoint, Needs, Parameters};
 use filature_router::{
-    Ask, Capabilities, End, Endpoints, Event, ModelId, NoRoute, OfferedModel, Plan, Policy, ProviderId, Time, route,
+    Ask, Capabilities, End, EndpointView, Endpoints, Event, Memory, ModelId, NoRoute, OfferedModel, Plan, Policy,
+    ProviderId, QueuePolicy, Rank, Time, Try, route,
 };
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
 
+use line::Lines;
 use provider::{Provider, Reach};
 
 /// Models that are remembered after their last provider has left.
@@ -27,76 +28,120 @@ const MODELS_KNOWN_MAX: usize = 10_000;
 
 /// All providers as this gateway sees them.
 pub struct Fleet {
-    router: Mutex<filature_router::Fleet>,
+    state: Mutex<State>,
     providers: RwLock<HashMap<ProviderId, Arc<Provider>>>,
     /// Models that some provider has served since the start.
     known: RwLock<HashSet<ModelId>>,
-    freed: Notify,
-    waiting: AtomicUsize,
-    waiting_max: usize,
+    /// What siblings, or this gateway before it was restarted, know of providers; told to the router when these join.
+    memories: Mutex<HashMap<ProviderId, Vec<Memory>>>,
 }
 
-/// A place in the queue of calls that wait for a provider; dropping it frees the place.
-pub struct Waiting<'a>(&'a Fleet);
+/// What one decision reads and changes.
+struct State {
+    router: filature_router::Fleet,
+    lines: Lines,
+}
 
 impl Fleet {
-    /// A fleet without providers, where at most `waiting_max` calls wait for one.
+    /// A fleet without providers, where calls wait for one as `waiting` says.
     #[must_use]
-    pub fn new(policy: Policy, waiting_max: usize) -> Self {
+    pub fn new(policy: Policy, waiting: QueuePolicy) -> Self {
         Self {
-            router: Mutex::new(filature_router::Fleet::new(policy)),
+            state: Mutex::new(State {
+                router: filature_router::Fleet::new(policy),
+                lines: Lines::new(waiting),
+            }),
             providers: RwLock::new(HashMap::new()),
             known: RwLock::new(HashSet::new()),
-            freed: Notify::new(),
-            waiting: AtomicUsize::new(0),
-            waiting_max,
+            memories: Mutex::new(HashMap::new()),
         }
     }
 
-    /// Asks the router where to try a call.
+    /// Asks the router where to try a call that has just come: not before those that wait. `rank` is asked for only where
+    /// any do.
     ///
     /// # Errors
     /// [`NoRoute`] when nobody can serve it, or nobody can now.
-    pub fn route(&self, ask: &Ask<'_>, now: Time) -> Result<Plan, NoRoute> {
-        route(&self.router.lock(), ask, now, &mut rand::rng())
-    }
-
-    /// Tells the router what happened.
-    pub fn tell(&self, event: Event, now: Time) {
-        // A provider that refuses has no room, whatever is counted here.
-        let frees = matches!(event, Event::Ended { end, .. } if end != End::Refused);
-        let joins = matches!(event, Event::Joined { .. });
-        self.router.lock().apply(event, now);
-        if joins {
-            self.freed.notify_waiters();
-        } else if frees && self.waiting.load(Ordering::Relaxed) > 0 {
-            self.freed.notify_one();
+    pub fn route(&self, ask: &Ask<'_>, rank: impl FnOnce() -> Rank, now: Time) -> Result<Plan, NoRoute> {
+        let mut state = self.state.lock();
+        if let Some(retry_after) = state.lines.is_behind(ask.model, rank, now) {
+            return Err(NoRoute::Full { retry_after });
         }
+        state.route(ask, now)
     }
 
-    /// Resolves when a provider may have room again. Make it before asking the router, so that nothing is missed.
-    pub fn freed(&self) -> Notified<'_> {
-        self.freed.notified()
+    /// Asks the router where to try a call, ahead of all that wait: one whose turn has come, or whose answer has begun.
+    ///
+    /// # Errors
+    /// As [`Fleet::route`].
+    pub fn route_at_once(&self, ask: &Ask<'_>, now: Time) -> Result<Plan, NoRoute> {
+        self.state.lock().route(ask, now)
     }
 
-    /// A place in the queue, or `None` when it is full.
-    pub fn queue(&self) -> Option<Waiting<'_>> {
-        let before = self.waiting.fetch_add(1, Ordering::Relaxed);
-        let place = Waiting(self);
-        (before < self.waiting_max).then_some(place)
+    /// Whether one more attempt of this kind is within its budget; it counts if so.
+    pub fn permit(&self, kind: Try, now: Time) -> bool {
+        self.state.lock().router.permit(kind, now)
+    }
+
+    /// What is known of every provider of a model.
+    pub fn endpoints(&self, model: &str, now: Time) -> Vec<EndpointView> {
+        self.state.lock().router.endpoints(model, now)
+    }
+
+    /// Tells the router what happened, and a waiting call if that may have made room for it.
+    pub fn tell(&self, event: Event, now: Time) {
+        let mut state = self.state.lock();
+        let State { router, lines } = &mut *state;
+        match &event {
+            // A provider that refuses has no room, whatever is counted here.
+            Event::Ended { model, end, .. } if *end != End::Refused => {
+                let model = model.clone();
+                router.apply(event, now);
+                lines.freed(model.as_str(), now);
+            }
+            Event::Joined { models, .. } => {
+                let models: Vec<ModelId> = models.iter().map(|offered| offered.model.clone()).collect();
+                router.apply(event, now);
+                models.iter().for_each(|model| lines.joined(model.as_str(), now));
+            }
+            _ => router.apply(event, now),
+        }
     }
 
     /// Adds a provider, or replaces it by its newer self.
     pub fn join(&self, provider: Arc<Provider>, now: Time) {
         let models = provider.offered_models();
         let id = provider.id.clone();
-        self.remember(&models);
+        self.note_models(&models);
         let is_same = |old: &Arc<Provider>| old.reach.is_same(&provider.reach);
         let old = self.providers.write().insert(id.clone(), provider.clone());
         if let Some(Reach::Tunnel(tunnel)) = old.filter(|old| !is_same(old)).map(|old| old.reach.clone()) {
             tunnel.replaced.cancel();
         }
+        let memories = self.memories.lock().remove(&id).unwrap_or_default();
         self.tell(Event::Joined { provider: id, models }, now);
+        for memory in memories {
+            self.tell(Event::Remembered(memory), now);
+        }
+    }
+
+    /// What was learnt of every provider, for siblings.
+    pub fn memories(&self, now: Time) -> Vec<Memory> {
+        self.state.lock().router.memories(now)
+    }
+
+    /// Takes note of what siblings know: told to the router now for providers that are here, and when they join for the
+    /// others.
+    pub fn remember(&self, memories: Vec<Memory>, now: Time) {
+        let mut absent: HashMap<ProviderId, Vec<Memory>> = HashMap::new();
+        for memory in memories {
+            if self.provider(&memory.provider).is_some() {
+                self.tell(Event::Remembered(memory), now);
+            } else {
+                absent.entry(memory.provider.clone()).or_default().push(memory);
+            }
+        }
+        *self.memories.lock() = absent;
     }
 
     /// Whether any provider has served `model` since the start: then its absence is likely to pass.
@@ -105,7 +150,7 @@ impl Fleet {
         self.known.read().contains(model)
     }
 
-    fn remember(&self, models: &[OfferedModel]) {
+    fn note_models(&self, models: &[OfferedModel]) {
         let mut known = self.known.write();
         for offered in models {
             if known.len() < MODELS_KNOWN_MAX {
@@ -157,9 +202,11 @@ impl Fleet {
     }
 }
 
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+impl State {
+    fn route(&mut self, ask: &Ask<'_>, now: Time) -> Result<Plan, NoRoute> {
+        let plan = route(&self.router, ask, now, &mut rand::rng())?;
+        self.lines.served(ask.model, now);
+        Ok(plan)
     }
 }
 
@@ -189,4 +236,24 @@ pub fn router_needs(needs: Needs) -> Capabilities {
         }
     }
     capabilities
+}
+
+/// Sampling parameters that a provider must honour, in the router's terms.
+#[must_use]
+pub fn router_parameters(parameters: Parameters) -> Capabilities {
+    let pairs = [
+        (Parameters::SEED, Capabilities::SEED),
+        (Parameters::TOP_K, Capabilities::TOP_K),
+        (Parameters::MIN_P, Capabilities::MIN_P),
+        (Parameters::TOP_A, Capabilities::TOP_A),
+        (Parameters::REPETITION_PENALTY, Capabilities::REPETITION_PENALTY),
+        (Parameters::FREQUENCY_PENALTY, Capabilities::FREQUENCY_PENALTY),
+        (Parameters::PRESENCE_PENALTY, Capabilities::PRESENCE_PENALTY),
+        (Parameters::LOGIT_BIAS, Capabilities::LOGIT_BIAS),
+        (Parameters::STOP, Capabilities::STOP),
+    ];
+    let given = pairs
+        .into_iter()
+        .filter(|(parameter, _)| parameters.contains(*parameter));
+    given.fold(Capabilities::NONE, |set, (_, capability)| set.with(capability))
 }

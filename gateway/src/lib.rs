@@ -1,7 +1,8 @@
 //! The gateway: an OpenAI-compatible endpoint in front of a fleet of independent GPU providers.
 //!
 //! Read in this order: [`serve`] starts and stops a gateway, [`routes`] is the table of every URL, [`request`] is the
-//! path of a call, [`fleet`] holds the providers it can reach, [`reject`] is the closed list of what callers are told
+//! path of a call, [`fleet`] holds the providers it can reach, [`journal`] keeps posts the
+//! ledger cannot take yet, [`reject`] is the closed list of what callers are told
 //! when a call fails. [`config`], [`telemetry`], [`cli`] and [`admin`] are the operator's side.
 
 pub mod admin;
@@ -11,6 +12,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod fleet;
+pub mod journal;
 pub mod ledger;
 pub mod reject;
 pub mod request;

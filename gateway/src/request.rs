@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! auth → parse ─┐  in the connection's task: if it refuses, nothing was held
-//!               └─ admit → dispatch ⇄ router → upstream → relay → settle   in a task that owns the hold
+//!               └─ admit → dispatch ⇄ router → upstream → relay ⇄ resume → settle   in a task that owns the hold
 //! ```
 //!
 //! The task that owns the hold outlives its caller: a client that leaves only closes a channel, and every way out of
@@ -13,10 +13,14 @@ pub mod attempt;
 pub mod auth;
 pub mod dispatch;
 pub mod frames;
+pub mod lengths;
 pub mod live;
 pub mod meter;
 pub mod parse;
+pub mod preferences;
+pub mod queue;
 pub mod relay;
+pub mod resume;
 pub mod settle;
 pub mod upstream;
 
@@ -29,6 +33,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use filature_billing::{CallId, KeyRecord};
 use filature_openapi::call::{CallView, Endpoint};
+use filature_router::Preferences;
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue};
 use tokio::sync::oneshot;
@@ -54,6 +59,10 @@ pub struct Call {
     pub body: Bytes,
     /// What the gateway needs to know of it.
     pub view: CallView,
+    /// What the caller wishes of its providers.
+    pub preferences: Option<Box<Preferences>>,
+    /// What it shares with calls whose prompts open alike.
+    pub prefix: Option<u64>,
     /// The caller's headers; only the trace context is read.
     pub headers: HeaderMap,
     /// When it came, for measuring.
@@ -125,6 +134,8 @@ async fn answer(
     let call = Call {
         id,
         id_header,
+        preferences: preferences::of(&view),
+        prefix: preferences::prefix(&key, &view),
         key,
         body,
         view,
@@ -150,10 +161,7 @@ async fn run(worker: Arc<Worker>, call: Call, mut answer: Answer) {
                 .catch_unwind()
                 .await;
             // A defect on the way must not keep the caller's money: the hold is given back.
-            let outcome = served.unwrap_or(Outcome {
-                served: None,
-                error: Some("panic"),
-            });
+            let outcome = served.unwrap_or_else(|_panic| Outcome::nothing("panic"));
             settle::settle(&worker.app, call, admitted, outcome).await;
         }
         Ok(None) => {} // the caller left while waiting; nothing is held

@@ -12,15 +12,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use filature_billing::{Ledger, ReceiptKey};
-use filature_router::Policy;
+use filature_router::{Policy, QueuePolicy};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::task::TaskTracker;
 
 use crate::app::{App, Connections, Room, Stop};
 use crate::clock::{Clock, now_ms};
 use crate::config::Config;
-use crate::fleet::{Fleet, direct};
+use crate::fleet::{Fleet, direct, siblings};
+use crate::journal::{self, Journal};
 use crate::request::auth::KeyCache;
+use crate::request::lengths::Lengths;
 use crate::request::live::LiveCalls;
 use crate::telemetry::Telemetry;
 use crate::workers::Workers;
@@ -28,6 +30,9 @@ use crate::{admin, ledger};
 
 /// Connections the kernel may hold while the acceptor is busy.
 const BACKLOG: i32 = 1024;
+/// Calls that have been waiting for this long without a pause are a standing queue (CoDel's interval, made long enough for a
+/// burst to pass).
+const STANDING_AFTER: Duration = Duration::from_secs(1);
 /// Tunnels that may be open without having said hello.
 const STRANGERS_MAX: usize = 256;
 /// How long connections may take to send their last bytes, even when the grace is over.
@@ -54,7 +59,8 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     let ledger = ledger::open_when_free(&config.ledger).await?;
     make_private_folder(&data)?;
     let receipts = ReceiptKey::load_or_create(&data.join("receipts.key"), &mut rand::rng())?;
-    let app = Arc::new(app(config, telemetry, ledger, receipts));
+    let journal = Journal::open(&data)?;
+    let app = Arc::new(app(config, telemetry, ledger, receipts, journal));
     for configured in &app.config.providers {
         app.fleet.join(Arc::new(direct::provider(configured)?), app.clock.now());
     }
@@ -66,6 +72,8 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
         app.tasks.spawn(admin);
     }
     app.tasks.spawn(keep_holds(app.clone()));
+    app.tasks.spawn(siblings::exchange(app.clone()));
+    app.tasks.spawn(journal::replay(app.clone()));
     let mut workers = Workers::start(&app, workers(&app.config))?;
     tracing::info!(listen = %listener.local_addr()?, workers = workers.count(), "the gateway serves");
     let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -83,22 +91,31 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn app(config: Config, telemetry: &Telemetry, ledger: Arc<dyn Ledger>, receipts: ReceiptKey) -> App {
+fn app(config: Config, telemetry: &Telemetry, ledger: Arc<dyn Ledger>, receipts: ReceiptKey, journal: Journal) -> App {
     let policy = Policy {
         attempts_max: u32::try_from(config.routing.attempts_max).unwrap_or(u32::MAX),
+        replicas: config.routing.replicas,
         ..Policy::default()
+    };
+    let waiting = QueuePolicy {
+        calls_max: config.routing.queue_max,
+        wait_max: Duration::from_millis(config.routing.queue_wait_ms),
+        standing_after: STANDING_AFTER,
+        standing_wait: Duration::from_millis(config.routing.standing_wait_ms),
     };
     App {
         started_ms: now_ms(),
         clock: Clock::start(),
         ledger,
         receipts,
-        fleet: Fleet::new(policy, config.routing.queue_max),
+        fleet: Fleet::new(policy, waiting),
         keys: KeyCache::new(
             config.keys.cache_entries_max,
             Duration::from_millis(config.keys.cache_ms),
         ),
         metrics: telemetry.metrics(),
+        journal,
+        lengths: Lengths::default(),
         live: LiveCalls::default(),
         room: Room::new(config.server.concurrent_calls_max),
         tunnels: Room::new(config.tunnels.tunnels_max),

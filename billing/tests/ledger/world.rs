@@ -135,6 +135,7 @@ impl World {
             };
             Leg {
                 provider,
+                from_byte: 0,
                 quantization: None,
                 price,
                 tokens,

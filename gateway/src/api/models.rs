@@ -1,14 +1,17 @@
-//! `GET /v1/models` and `/v1/models/{id}`: what the fleet serves now.
+//! `GET /v1/models`, `/v1/models/{id}` and `/v1/models/{id}/endpoints`: what the fleet serves now.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use filature_openapi::account::Data;
 use filature_openapi::models::{ModelList, ModelObject, PricingNano};
-use filature_provider_sdk::offer::ModelOffer;
+use filature_provider_sdk::offer::{CONTINUE, ModelOffer, PRIVATE};
 use http::HeaderMap;
 
+use super::endpoints;
 use crate::app::{App, Worker};
 use crate::reject::Reject;
 use crate::request::auth;
@@ -22,7 +25,7 @@ pub async fn list(State(worker): State<Arc<Worker>>, headers: HeaderMap) -> Resu
     Ok(Json(ModelList::new(models(&worker.app).into_values().collect())))
 }
 
-/// One model.
+/// One model, or with `/endpoints` behind its name who serves it. A model's name may hold slashes.
 ///
 /// # Errors
 /// [`Reject::UnknownModel`] if nobody serves it, [`Reject::Unauthorized`] without a good key.
@@ -30,12 +33,14 @@ pub async fn show(
     State(worker): State<Arc<Worker>>,
     Path(id): Path<String>,
     headers: HeaderMap,
-) -> Result<Json<ModelObject>, Reject> {
+) -> Result<Response, Reject> {
     auth::holder(&worker.app, &headers).await?;
-    models(&worker.app)
-        .remove(&id)
-        .map(Json)
-        .ok_or(Reject::UnknownModel(id))
+    if let Some(model) = id.strip_suffix("/endpoints") {
+        let data = endpoints::of(&worker.app, model)?;
+        return Ok(Json(Data { data }).into_response());
+    }
+    let model = models(&worker.app).remove(&id).ok_or(Reject::UnknownModel(id))?;
+    Ok(Json(model).into_response())
 }
 
 fn models(app: &App) -> BTreeMap<String, ModelObject> {
@@ -71,7 +76,9 @@ fn add(model: &mut ModelObject, offer: &ModelOffer) {
     model.context_length = model.context_length.max(Some(offer.context_tokens_max));
     model.max_completion_tokens = model.max_completion_tokens.max(Some(offer.output_tokens_max));
     model.providers = Some(model.providers.unwrap_or(0) + 1);
-    for capability in &offer.capabilities {
+    // These two are about the provider, not about what a request may hold.
+    let of_requests = |word: &&String| ![CONTINUE, PRIVATE].contains(&word.as_str());
+    for capability in offer.capabilities.iter().filter(of_requests) {
         if !model.supported_parameters.contains(capability) {
             model.supported_parameters.push(capability.clone());
         }

@@ -2,7 +2,8 @@
 
 mod declared;
 
-use filature_provider_sdk::{ModelOffer, OfferPrice};
+use filature_openapi::call::Parameters;
+use filature_provider_sdk::{Dialect, ModelOffer, OfferPrice};
 use toml::de::DeValue;
 
 use super::declare::{Refused, Section};
@@ -20,6 +21,8 @@ pub struct DirectProvider {
     pub url: String,
     /// Environment variable that holds its API key.
     pub api_key_env: Option<String>,
+    /// What its engine is.
+    pub dialect: Dialect,
     /// What it serves; at least one model.
     pub models: Vec<ModelOffer>,
 }
@@ -86,6 +89,7 @@ impl Reader<'_, '_> {
             name: settings.name,
             url,
             api_key_env: settings.api_key_env,
+            dialect: settings.dialect,
             models,
         }
     }
@@ -103,13 +107,15 @@ impl Reader<'_, '_> {
             &settings.endpoints,
             &["chat", "completions", "embeddings"],
         );
-        let capabilities = &["tools", "json_schema", "logprobs", "images"];
+        let capabilities = &["tools", "json_schema", "logprobs", "images", "private"];
         self.words(
             at,
             &format!("{path}.capabilities"),
             &settings.capabilities,
             capabilities,
         );
+        let parameters = Parameters::NAMED.map(|(name, _)| name);
+        self.words(at, &format!("{path}.parameters"), &settings.parameters, &parameters);
         if settings.endpoints.is_empty() {
             self.problem(
                 at,
@@ -128,6 +134,7 @@ impl Reader<'_, '_> {
             price: price.unwrap_or_default(),
             endpoints: settings.endpoints,
             capabilities: settings.capabilities,
+            parameters: Some(settings.parameters).filter(|words| !words.is_empty()),
         }
     }
 

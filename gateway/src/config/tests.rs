@@ -332,7 +332,7 @@ url = \"http://x\"
             "f.toml:7: providers[0].models[0].endpoint: no such setting; did you mean endpoints?",
             "f.toml:9: providers[0].models[0].price.prompt: got -1; allowed: a whole number from 0 to 1000000000000000",
             "f.toml:5: providers[0].models[0].model: \"\" is no name; allowed: 1 to 256 bytes of printable text",
-            "f.toml:5: providers[0].models[0].capabilities: got \"flying\"; allowed: tools, json_schema, logprobs, images",
+            "f.toml:5: providers[0].models[0].capabilities: got \"flying\"; allowed: tools, json_schema, logprobs, images, private",
             "f.toml:1: providers[0].url: \"10.0.0.5\" is no URL; allowed: http:// or https:// and a host",
             "f.toml:13: providers[1].models[0].concurrency_max: got 0; allowed: a whole number from 1 to 1000000",
             "f.toml:10: providers[1].name: \"lab\" is used twice; names are unique",

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use filature_provider_sdk::Dialect;
+
 /// A setting's value as it was written, before it has a type.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Raw {
@@ -251,6 +253,18 @@ choice! {
         Text = "text",
         /// One JSON object per line.
         Json = "json",
+    }
+}
+
+impl Value for Dialect {
+    fn read(raw: &Raw) -> Option<Self> {
+        raw.text()?.trim().parse().ok()
+    }
+    fn allowed() -> String {
+        Self::NAMED.map(|(name, _)| format!("`{name}`")).join(" or ")
+    }
+    fn show(&self) -> String {
+        format!("{:?}", self.name())
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use filature_billing::ProviderId as Payee;
 use filature_openapi::call::Endpoint;
+use filature_provider_sdk::Dialect;
 use http::{HeaderValue, Uri};
 
 use super::provider::{EndpointUris, Provider, Reach};
@@ -18,6 +19,8 @@ pub struct Direct {
     uris: EndpointUris,
     /// The `Authorization` header, marked sensitive; absent where the engine wants none.
     pub authorization: Option<HeaderValue>,
+    /// How its engine is told to go on with a partial answer.
+    pub dialect: Dialect,
 }
 
 impl Direct {
@@ -46,10 +49,21 @@ pub fn provider(config: &DirectProvider) -> anyhow::Result<Provider> {
         .as_deref()
         .map(|variable| authorization(name, variable))
         .transpose()?;
-    let reach = Reach::Direct(Arc::new(Direct { uris, authorization }));
+    let dialect = config.dialect;
+    let mut models = config.models.clone();
+    if dialect.continues() {
+        models
+            .iter_mut()
+            .for_each(|model| model.capabilities.push("continue".to_owned()));
+    }
+    let reach = Reach::Direct(Arc::new(Direct {
+        uris,
+        authorization,
+        dialect,
+    }));
     let payee = Payee::parse(&format!("direct.{name}"))
         .with_context(|| format!("providers `{name}`: a name is made of letters, digits, `_`, `-` and `.`"))?;
-    Ok(Provider::new(payee, name, config.models.clone(), reach))
+    Ok(Provider::new(payee, name, models, reach))
 }
 
 fn authorization(name: &str, variable: &str) -> anyhow::Result<HeaderValue> {

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use filature_billing::ProviderId as Payee;
-use filature_openapi::call::Endpoint;
-use filature_provider_sdk::offer::{ModelOffer, OfferPrice};
-use filature_router::{Capabilities, Endpoints, ModelId, OfferedModel, Price, ProviderId};
+use filature_openapi::call::{Endpoint, Parameters};
+use filature_provider_sdk::offer::{CONTINUE, ModelOffer, OfferPrice, PRIVATE};
+use filature_router::{Capabilities, Endpoints, ModelId, OfferedModel, Precisions, Price, ProviderId, Quantization};
 
 use super::direct::Direct;
 use super::tunnel::Tunnel;
@@ -87,25 +87,62 @@ fn offered_model(offer: &ModelOffer) -> OfferedModel {
             _ => {} // a newer agent may offer what this gateway does not know yet
         }
     }
-    let mut can = Capabilities::NONE;
-    for capability in &offer.capabilities {
-        match capability.as_str() {
-            "tools" => can = can.with(Capabilities::TOOLS),
-            "json_schema" => can = can.with(Capabilities::JSON_SCHEMA),
-            "logprobs" => can = can.with(Capabilities::LOGPROBS),
-            "images" => can = can.with(Capabilities::IMAGES),
-            _ => {}
-        }
-    }
+    let label = offer.quantization.as_deref().map(str::to_lowercase);
     OfferedModel {
         model: ModelId::from(offer.model.as_str()),
         price: router_price(&offer.price),
         concurrency_max: offer.concurrency_max,
         context_tokens_max: offer.context_tokens_max,
         output_tokens_max: offer.output_tokens_max,
-        can,
+        can: abilities(offer),
         endpoints,
+        precision: precision(label.as_deref().unwrap_or_default()),
+        quantization: label.map(Quantization::from),
     }
+}
+
+/// What an offer says its engine can do, and which sampling parameters it honours.
+fn abilities(offer: &ModelOffer) -> Capabilities {
+    let mut can = match &offer.parameters {
+        None => super::router_parameters(Parameters::STANDARD),
+        Some(words) => Parameters::NAMED
+            .iter()
+            .filter(|(name, _)| words.iter().any(|word| word == name))
+            .map(|(_, parameter)| super::router_parameters(*parameter))
+            .fold(Capabilities::NONE, Capabilities::with),
+    };
+    for capability in &offer.capabilities {
+        can = can.with(match capability.as_str() {
+            "tools" => Capabilities::TOOLS,
+            "json_schema" => Capabilities::JSON_SCHEMA,
+            "logprobs" => Capabilities::LOGPROBS,
+            "images" => Capabilities::IMAGES,
+            PRIVATE => Capabilities::PRIVATE,
+            CONTINUE => Capabilities::CONTINUE,
+            _ => Capabilities::NONE,
+        });
+    }
+    can
+}
+
+/// OpenRouter's class of a quantisation's name, which providers write in many ways. What is none of its classes is unknown:
+/// two, three, five and six bits are none.
+fn precision(label: &str) -> Precisions {
+    const CLASSES: [(&[&str], Precisions); 8] = [
+        (&["fp4", "mxfp4", "nvfp4"], Precisions::FP4),
+        (&["fp6"], Precisions::FP6),
+        (&["fp8", "f8", "e4m3", "e5m2"], Precisions::FP8),
+        (&["bf16", "bfloat16"], Precisions::BF16),
+        (&["fp16", "f16", "float16", "half"], Precisions::FP16),
+        (&["fp32", "f32", "float32"], Precisions::FP32),
+        (&["int8", "q8", "8bit", "w8a8", "w8a16"], Precisions::INT8),
+        (&["int4", "q4", "iq4", "4bit", "w4a16", "awq", "gptq"], Precisions::INT4),
+    ];
+    let words = || label.split(|c: char| !c.is_ascii_alphanumeric());
+    let found = CLASSES
+        .iter()
+        .find(|(names, _)| words().any(|word| names.contains(&word)));
+    found.map_or(Precisions::UNKNOWN, |(_, class)| *class)
 }
 
 fn router_price(price: &OfferPrice) -> Price {
@@ -146,5 +183,29 @@ impl EndpointUris {
             Endpoint::Embeddings => 2,
         };
         self.0[index].clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantisations_have_a_class_however_they_are_written() {
+        let check = |label: &str, class| assert_eq!(precision(label), class, "{label}");
+        check("int4", Precisions::INT4);
+        check("awq-int4", Precisions::INT4);
+        check("awq", Precisions::INT4);
+        check("gptq-int8", Precisions::INT8);
+        check("q4_k_m", Precisions::INT4);
+        check("q8_0", Precisions::INT8);
+        check("fp8", Precisions::FP8);
+        check("fp8_e4m3", Precisions::FP8);
+        check("mxfp4", Precisions::FP4);
+        check("bf16", Precisions::BF16);
+        check("f16", Precisions::FP16);
+        check("q6_k", Precisions::UNKNOWN);
+        check("", Precisions::UNKNOWN);
+        check("secret sauce", Precisions::UNKNOWN);
     }
 }

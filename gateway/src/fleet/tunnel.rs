@@ -285,8 +285,10 @@ async fn watch(
         } else {
             let event = Event::Heartbeat {
                 provider: id,
-                running: status.running,
+                // Calls from elsewhere run inside the engine unseen by the agent.
+                running: status.running.max(status.engine_running.unwrap_or(0)),
                 waiting: status.waiting,
+                cache_use: status.cache_use.unwrap_or(0.0),
             };
             app.fleet.tell(event, now);
         }

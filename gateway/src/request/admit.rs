@@ -7,10 +7,11 @@
 use std::time::{Duration, Instant};
 
 use filature_billing::{Nano, Price, Reserve, ReserveError};
-use filature_openapi::call::Endpoint;
-use filature_router::{Ask, Attempt, NoRoute, Plan, Unfit};
+use filature_openapi::call::{Endpoint, Tier};
+use filature_router::{Ask, Attempt, NoRoute, Plan, ProviderId, Rank, Unfit};
 
 use super::live::{Listed, LiveCalls};
+use super::queue::{self, Waited};
 use super::{Answer, Call, auth, meter, settle};
 use crate::app::Worker;
 use crate::clock::now_ms;
@@ -18,8 +19,6 @@ use crate::reject::Reject;
 
 /// A caller without a limit of its own is let in if it affords at least this many tokens of output.
 const OUTPUT_TOKENS_MIN: u32 = 16;
-/// Output that the router reckons with. The median of a public conversation trace is about 130 tokens, its mean 211.
-const OUTPUT_TOKENS_EXPECTED: u32 = 200;
 
 /// A call that may go ahead.
 pub struct Admitted {
@@ -27,6 +26,8 @@ pub struct Admitted {
     pub plan: Plan,
     /// What is held for it.
     pub held: Nano,
+    /// The dearest price that this covers.
+    pub ceiling: filature_router::Price,
     /// The most output tokens a choice may have, so that the cost stays below what is held.
     pub output_tokens_max: u32,
     /// That limit, where the engine must be told because the caller set none and affords less than is offered.
@@ -51,6 +52,7 @@ pub async fn admit(worker: &Worker, call: &Call, answer: &mut Answer) -> Result<
             Ok(held) => {
                 let told = (held < most).then(|| quote.affordable(held));
                 return Ok(Some(Admitted {
+                    ceiling: plan.dearest_price(),
                     plan,
                     held,
                     output_tokens_max: told.unwrap_or(quote.output_tokens_max),
@@ -59,7 +61,7 @@ pub async fn admit(worker: &Worker, call: &Call, answer: &mut Answer) -> Result<
                 }));
             }
             // A dear provider at the end of the plan must not keep a caller from those it can pay.
-            Err(Reject::InsufficientCredit { .. }) if plan.attempts.len() > 1 => drop_dearest(&mut plan, call),
+            Err(Reject::InsufficientCredit { .. }) if plan.attempts.len() > 1 => drop_dearest(worker, &mut plan, call),
             Err(reject) => return Err(reject),
         }
     }
@@ -89,9 +91,13 @@ async fn reserve(worker: &Worker, call: &Call, quote: &Quote, most: Nano, expire
 }
 
 /// Takes the attempt out of a plan that is expected to cost the most.
-fn drop_dearest(plan: &mut Plan, call: &Call) {
-    let prompt = meter::prompt_estimate(&call.view);
-    let cost = |attempt: &Attempt| attempt.price.cost_nano(prompt, OUTPUT_TOKENS_EXPECTED);
+fn drop_dearest(worker: &Worker, plan: &mut Plan, call: &Call) {
+    let ask = ask(worker, call);
+    let cost = |attempt: &Attempt| {
+        attempt
+            .price
+            .cost_nano(ask.prompt_tokens, ask.completion_tokens_expected)
+    };
     let attempts = plan.attempts.iter().enumerate();
     if let Some((at, _)) = attempts.max_by_key(|(_, attempt)| cost(attempt)) {
         plan.attempts.remove(at);
@@ -101,34 +107,43 @@ fn drop_dearest(plan: &mut Plan, call: &Call) {
 /// A plan, waiting a bounded time in a bounded queue while every provider is full, or away for a moment.
 async fn plan(worker: &Worker, call: &Call, answer: &mut Answer) -> Result<Option<Plan>, Reject> {
     let app = &worker.app;
-    let wait_max = Duration::from_millis(app.config.routing.queue_wait_ms);
-    let mut place = None;
-    loop {
-        // Asked for before routing, so that a place freed in between is not missed.
-        let freed = app.fleet.freed();
-        let full = match app.fleet.route(&ask(worker, call), app.clock.now()) {
-            Ok(plan) => return Ok(Some(plan)),
-            Err(NoRoute::Full { retry_after }) => Reject::ProvidersFull { retry_after },
-            // Its providers may be dialling in again this very moment.
-            Err(NoRoute::UnknownModel) if app.fleet.has_known(&call.view.model) => absent(&call.view.model),
-            // A gateway that has just started knows no model until its providers have dialled in.
-            Err(NoRoute::UnknownModel) if app.fleet.is_empty() => return Err(absent(&call.view.model)),
-            Err(NoRoute::UnknownModel) => return Err(Reject::UnknownModel(call.view.model.to_string())),
-            Err(NoRoute::NoneEligible { reason }) => return Err(unfit(reason)),
-        };
-        if place.is_none() {
-            can_pay(worker, call).await?;
-            place = app.fleet.queue();
-        }
-        let left = wait_max.saturating_sub(call.started.elapsed());
-        if place.is_none() || left.is_zero() {
-            return Err(full);
-        }
-        tokio::select! {
-            () = freed => {}
-            () = tokio::time::sleep(left) => return Err(full),
-            () = answer.closed() => return Ok(None),
-        }
+    let ask = ask(worker, call);
+    let full = match app.fleet.route(&ask, || rank_of(worker, call), app.clock.now()) {
+        Ok(plan) => return Ok(Some(plan)),
+        Err(NoRoute::Full { retry_after }) => Reject::ProvidersFull { retry_after },
+        // Its providers may be dialling in again this very moment.
+        Err(NoRoute::UnknownModel) if app.fleet.has_known(&call.view.model) => absent(&call.view.model),
+        // A gateway that has just started knows no model until its providers have dialled in.
+        Err(NoRoute::UnknownModel) if app.fleet.is_empty() => return Err(absent(&call.view.model)),
+        Err(NoRoute::UnknownModel) => return Err(Reject::UnknownModel(call.view.model.to_string())),
+        Err(NoRoute::NoneEligible { reason }) => return Err(unfit(reason)),
+    };
+    can_pay(worker, call).await?;
+    let rank = rank_of(worker, call);
+    let _in_line = app.live.in_line(&call.key.account);
+    let wait_max = Duration::from_millis(app.config.routing.queue_wait_ms).saturating_sub(call.started.elapsed());
+    match queue::wait(worker, &ask, rank, wait_max, full, answer.closed()).await {
+        Waited::Plan(plan) => Ok(Some(*plan)),
+        Waited::Over(reject) => Err(reject),
+        Waited::Gone => Ok(None),
+    }
+}
+
+/// How much the call matters among those that wait. The caller's word for it counts upwards only with a key the operator
+/// has named.
+fn rank_of(worker: &Worker, call: &Call) -> Rank {
+    let may_be_first = || {
+        let keys = &worker.app.config.routing.priority_keys;
+        keys.iter().any(|key| key == call.key.id.as_str())
+    };
+    let tier = match call.view.tier {
+        Tier::Flex => 0,
+        Tier::Priority if may_be_first() => 2,
+        Tier::Default | Tier::Priority => 1,
+    };
+    Rank {
+        tier,
+        share: worker.app.live.share(&call.key.account),
     }
 }
 
@@ -144,36 +159,45 @@ async fn can_pay(worker: &Worker, call: &Call) -> Result<(), Reject> {
     }
 }
 
-/// Providers that were not in `plan` and ask no more than the dearest in it, so that what is held covers them too.
-pub fn further(worker: &Worker, call: &Call, plan: &Plan) -> Vec<Attempt> {
+/// Providers that were not tried and ask no more than what is held covers.
+pub fn further(worker: &Worker, call: &Call, admitted: &Admitted, tried: &[ProviderId]) -> Vec<Attempt> {
     let app = &worker.app;
-    let dearest = plan.dearest_price();
-    let affordable = |attempt: &Attempt| attempt.price.dearest(dearest) == dearest;
-    let is_new = |attempt: &Attempt| plan.attempts.iter().all(|tried| tried.provider != attempt.provider);
-    let left = app.config.routing.attempts_max.saturating_sub(plan.attempts.len());
-    let found = app.fleet.route(&ask(worker, call), app.clock.now());
+    let left = app.config.routing.attempts_max.saturating_sub(tried.len());
+    let ask = Ask {
+        excluded: tried,
+        ceiling: Some(admitted.ceiling),
+        ..ask(worker, call)
+    };
+    let found = app.fleet.route_at_once(&ask, app.clock.now());
     let attempts = found.map(|plan| plan.attempts).unwrap_or_default();
-    let fitting = attempts
-        .into_iter()
-        .filter(|attempt| is_new(attempt) && affordable(attempt));
-    fitting.take(left).collect()
+    attempts.into_iter().take(left).collect()
 }
 
-fn ask<'a>(worker: &Worker, call: &'a Call) -> Ask<'a> {
+/// What the call asks of the router.
+pub fn ask<'a>(worker: &Worker, call: &'a Call) -> Ask<'a> {
     let view = &call.view;
+    let app = &worker.app;
     let output_min = match view.endpoint {
         Endpoint::Embeddings => 0,
         _ => view.output_tokens_max.unwrap_or(1),
     };
+    let mut needs = crate::fleet::router_needs(view.needs);
+    if view.provider.as_ref().is_some_and(|wishes| wishes.require_parameters) {
+        needs = needs.with(crate::fleet::router_parameters(view.parameters));
+    }
     Ask {
         model: &view.model,
+        fallbacks: &view.fallbacks,
         endpoint: crate::fleet::router_endpoint(view.endpoint),
-        needs: crate::fleet::router_needs(view.needs),
+        needs,
         prompt_tokens: meter::prompt_estimate(view),
         completion_tokens_min: output_min,
         completion_tokens_max: view.output_tokens_max.unwrap_or(u32::MAX),
-        completion_tokens_expected: OUTPUT_TOKENS_EXPECTED,
-        exchange: worker.app.config.routing.exchange_nano_per_second as f64,
+        completion_tokens_expected: app.lengths.expected(&call.key.id, &view.model),
+        exchange: app.config.routing.exchange_nano_per_second as f64,
+        preferences: call.preferences.as_deref(),
+        prefix: call.prefix,
+        ..Ask::PLAIN
     }
 }
 
@@ -239,25 +263,26 @@ fn absent(model: &str) -> Reject {
     ))
 }
 
-/// No provider's offer fits the call: the caller's to mend where its sizes are at fault.
-fn unfit(reason: Unfit) -> Reject {
-    let (message, param) = (
-        format!("No provider of this model fits the call: {reason}."),
-        "max_tokens",
-    );
+/// No provider's offer fits the call: the caller's to mend where its sizes or its wishes are at fault.
+pub fn unfit(reason: Unfit) -> Reject {
+    let message = format!("No provider of this model fits the call: {reason}.");
+    let too_large = |param: &str, code| Reject::BadRequest {
+        message: message.clone(),
+        param: Some(param.to_owned()),
+        code: Some(code),
+    };
     match reason {
-        Unfit::Output => Reject::BadRequest {
-            message,
-            param: Some(param.to_owned()),
-            code: Some("max_tokens_exceeded"),
-        },
-        Unfit::Context => Reject::BadRequest {
-            message,
-            param: Some("messages".to_owned()),
-            code: Some("context_length_exceeded"),
-        },
-        Unfit::Endpoint | Unfit::Capability => Reject::NoFittingProvider(message),
-        Unfit::Draining => Reject::NoProvider(message),
+        Unfit::Output => too_large("max_tokens", "max_tokens_exceeded"),
+        Unfit::Context => too_large("messages", "context_length_exceeded"),
+        Unfit::Draining | Unfit::Excluded | Unfit::Ceiling | Unfit::Quantization => Reject::NoProvider(message),
+        Unfit::Endpoint
+        | Unfit::Capability
+        | Unfit::Only
+        | Unfit::Ignore
+        | Unfit::Order
+        | Unfit::Private
+        | Unfit::Precision
+        | Unfit::MaxPrice => Reject::NoFittingProvider(message),
     }
 }
 

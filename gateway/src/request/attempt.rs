@@ -11,14 +11,13 @@ use bytes::Bytes;
 use filature_openapi::answer::{BadAnswer, parse_answer};
 use filature_openapi::edit::Edits;
 use filature_openapi::error::ErrorEnvelope;
-use filature_router::{Attempt, End, Event};
+use filature_router::{Attempt, End, Event, Try};
 use http::StatusCode;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use tracing::Span;
 
-use super::admit::Admitted;
-use super::frames::{Frames, Out};
+use super::frames::{Cut, Frames, Out};
 use super::meter::Meter;
 use super::{Call, upstream};
 use crate::app::Worker;
@@ -72,8 +71,9 @@ pub struct Watched<'a> {
     /// The call it is an attempt at.
     pub call: &'a Call,
     /// The provider, and what the router says of it.
-    pub attempt: &'a Attempt,
-    prompt_tokens: u32,
+    pub attempt: Attempt,
+    /// Which attempt of the call it is, from 1.
+    pub number: usize,
     started: Instant,
     first_token: OnceLock<Instant>,
     ended: OnceLock<()>,
@@ -83,20 +83,30 @@ pub struct Watched<'a> {
 
 impl<'a> Watched<'a> {
     /// Tells the router that the `number`-th attempt starts.
-    pub fn start(worker: &'a Worker, call: &'a Call, attempt: &'a Attempt, number: usize) -> Self {
-        let prompt_tokens = super::meter::prompt_estimate(&call.view);
+    pub fn start(worker: &'a Worker, call: &'a Call, attempt: Attempt, number: usize, kind: Try) -> Self {
+        let app = &worker.app;
+        app.metrics.attempt_started(kind);
         let event = Event::Started {
             provider: attempt.provider.clone(),
-            model: call.view.model.as_ref().into(),
-            prompt_tokens,
+            model: attempt.model.clone(),
+            prompt_tokens: attempt.prefill_tokens,
+            kind,
         };
-        worker.app.fleet.tell(event, worker.app.clock.now());
+        app.fleet.tell(event, app.clock.now());
+        if !call.view.stream {
+            let event = Event::Unstreamed {
+                provider: attempt.provider.clone(),
+                model: attempt.model.clone(),
+                prompt_tokens: attempt.prefill_tokens,
+            };
+            app.fleet.tell(event, app.clock.now());
+        }
         let span = trace::attempt_span(&call.span, attempt.provider.as_str(), number);
         Self {
             worker,
             call,
             attempt,
-            prompt_tokens,
+            number,
             started: Instant::now(),
             first_token: OnceLock::new(),
             ended: OnceLock::new(),
@@ -107,13 +117,12 @@ impl<'a> Watched<'a> {
     /// The first token of a stream is here.
     pub fn first_token(&self) {
         let _ = self.first_token.set(Instant::now());
-        let event = Event::FirstToken {
+        self.tell(Event::FirstToken {
             provider: self.attempt.provider.clone(),
-            model: self.call.view.model.as_ref().into(),
-            prompt_tokens: self.prompt_tokens,
+            model: self.attempt.model.clone(),
+            prompt_tokens: self.attempt.prefill_tokens,
             after: self.started.elapsed(),
-        };
-        self.worker.app.fleet.tell(event, self.worker.app.clock.now());
+        });
     }
 
     /// Since the first token; nothing for an answer in one piece.
@@ -126,84 +135,133 @@ impl<'a> Watched<'a> {
         if self.ended.set(()).is_err() {
             return;
         }
-        let app = &self.worker.app;
-        app.metrics.attempt(self.attempt.provider.as_str(), outcome);
+        let metrics = &self.worker.app.metrics;
+        metrics.attempt(self.attempt.provider.as_str(), outcome);
         trace::attempt_ended(&self.span, outcome, !matches!(end, End::Served { .. } | End::Cancelled));
-        let event = Event::Ended {
+        self.tell(Event::Ended {
             provider: self.attempt.provider.clone(),
-            model: self.call.view.model.as_ref().into(),
-            prompt_tokens: self.prompt_tokens,
+            model: self.attempt.model.clone(),
+            prompt_tokens: self.attempt.prefill_tokens,
             first_token_seen: self.first_token.get().is_some(),
             end,
-        };
+        });
+    }
+
+    /// The provider has answered a prompt of `tokens`, its answer included: its cache may know it now.
+    pub fn saw(&self, tokens: u32) {
+        if let Some(prefix) = self.call.prefix {
+            self.tell(Event::Saw {
+                provider: self.attempt.provider.clone(),
+                model: self.attempt.model.clone(),
+                prefix,
+                tokens,
+            });
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        let app = &self.worker.app;
         app.fleet.tell(event, app.clock.now());
     }
 }
 
 impl Drop for Watched<'_> {
-    /// An attempt that was dropped without a word, by a panic, must not count as running for ever.
+    /// An attempt that was dropped without a word lost a race, or its call is gone; it must not count as running for ever.
     fn drop(&mut self) {
-        self.ended(End::Cancelled, "lost");
+        let outcome = if std::thread::panicking() { "lost" } else { "cancelled" };
+        self.ended(End::Cancelled, outcome);
     }
 }
 
-/// One attempt, up to its first token or its whole answer.
+/// One attempt at the whole call, up to its first token or its whole answer.
 pub async fn first(
-    worker: &Worker,
-    call: &Call,
-    admitted: &Admitted,
-    attempt: &Attempt,
+    watch: &Watched<'_>,
     provider: &Provider,
-    span: &Span,
-    number: usize,
+    told_output_tokens_max: Option<u32>,
 ) -> Result<First, Failure> {
+    let (worker, call, attempt) = (watch.worker, watch.call, &watch.attempt);
     let limits = &worker.app.config.upstream;
     let deadline = if call.view.stream {
-        attempt
-            .first_token_deadline
-            .min(Duration::from_millis(limits.first_token_timeout_ms))
+        first_token_deadline(watch)
     } else {
         attempt
             .answer_deadline
             .min(Duration::from_millis(limits.call_timeout_ms))
     };
-    let told = admitted
-        .told_output_tokens_max
-        .map(|told| told.min(attempt.output_tokens_max));
+    let told = told_output_tokens_max.map(|told| told.min(attempt.output_tokens_max));
     let opened = async {
-        let response = upstream::open(worker, provider, call, span, number, told)
-            .await
-            .map_err(|error| Failure::Failed(error.to_string()))?;
-        match response.status() {
-            StatusCode::OK if call.view.stream => first_of_stream(worker, call, provider, response).await,
-            StatusCode::OK => whole(worker, call, provider, response).await,
-            status => Err(refusal(status, response.into_body()).await),
+        let response = open(watch, provider, told, None).await?;
+        if !call.view.stream {
+            return whole(watch, provider, response).await;
         }
+        let renamed = renames(provider, attempt);
+        let mut frames = Box::new(Frames::new(
+            &call.view,
+            attempt.model.as_str(),
+            renamed,
+            limits.event_bytes_max,
+        ));
+        let (body, held) = until_first_token(&mut frames, limits.event_bytes_max, response.into_body()).await?;
+        Ok(First::Stream { body, frames, held })
     };
     tokio::time::timeout(deadline, opened)
         .await
         .unwrap_or(Err(Failure::TimedOut))
 }
 
-/// Reads an unstreamed answer and makes sure that it is one.
-async fn whole(
-    worker: &Worker,
-    call: &Call,
+/// One attempt to go on from `cut`, up to the continuation's first token: what is still to come, and what came so far.
+pub async fn continuation(
+    watch: &Watched<'_>,
     provider: &Provider,
-    response: Response<Incoming>,
-) -> Result<First, Failure> {
-    let bytes_max = worker.app.config.upstream.answer_bytes_max;
+    told_output_tokens_max: u32,
+    cut: &Cut,
+    frames: &mut Frames,
+) -> Result<(Incoming, Out), Failure> {
+    let bytes_max = watch.worker.app.config.upstream.event_bytes_max;
+    let opened = async {
+        let response = open(watch, provider, Some(told_output_tokens_max), Some(cut.text.as_str())).await?;
+        until_first_token(frames, bytes_max, response.into_body()).await
+    };
+    tokio::time::timeout(first_token_deadline(watch), opened)
+        .await
+        .unwrap_or(Err(Failure::TimedOut))
+}
+
+fn first_token_deadline(watch: &Watched<'_>) -> Duration {
+    let longest = watch.worker.app.config.upstream.first_token_timeout_ms;
+    watch.attempt.first_token_deadline.min(Duration::from_millis(longest))
+}
+
+/// Sends the call and waits for a head that promises an answer.
+async fn open(
+    watch: &Watched<'_>,
+    provider: &Provider,
+    told: Option<u32>,
+    continues: Option<&str>,
+) -> Result<Response<Incoming>, Failure> {
+    let response = upstream::open(watch, watch.worker, provider, told, continues)
+        .await
+        .map_err(|error| Failure::Failed(error.to_string()))?;
+    match response.status() {
+        StatusCode::OK => Ok(response),
+        status => Err(refusal(status, response.into_body()).await),
+    }
+}
+
+/// Reads an unstreamed answer and makes sure that it is one.
+async fn whole(watch: &Watched<'_>, provider: &Provider, response: Response<Incoming>) -> Result<First, Failure> {
+    let bytes_max = watch.worker.app.config.upstream.answer_bytes_max;
     let body = Limited::new(response.into_body(), bytes_max).collect().await;
     let body = body
         .map_err(|error| Failure::Failed(format!("the answer broke off: {error}")))?
         .to_bytes();
-    let view = parse_answer(call.view.endpoint, &body).map_err(|bad| Failure::Failed(describe(&bad)))?;
+    let view = parse_answer(watch.call.view.endpoint, &body).map_err(|bad| Failure::Failed(describe(&bad)))?;
     let meter = Meter::whole(&view);
     let mut edits = Edits::default();
-    if renames(provider, call)
+    if renames(provider, &watch.attempt)
         && let Some(span) = view.model.clone()
     {
-        let name = serde_json::to_vec(&call.view.model).unwrap_or_default();
+        let name = serde_json::to_vec(watch.attempt.model.as_str()).unwrap_or_default();
         edits.replace(span, Bytes::from(name));
     }
     let body = edits.apply(&body).into_bytes();
@@ -215,15 +273,11 @@ async fn whole(
 }
 
 /// Reads a stream up to its first token.
-async fn first_of_stream(
-    worker: &Worker,
-    call: &Call,
-    provider: &Provider,
-    response: Response<Incoming>,
-) -> Result<First, Failure> {
-    let event_bytes_max = worker.app.config.upstream.event_bytes_max;
-    let mut frames = Box::new(Frames::new(&call.view, renames(provider, call), event_bytes_max));
-    let mut body = response.into_body();
+async fn until_first_token(
+    frames: &mut Frames,
+    event_bytes_max: usize,
+    mut body: Incoming,
+) -> Result<(Incoming, Out), Failure> {
     let mut held = Out::new();
     let mut held_bytes = 0;
     while !frames.begun {
@@ -245,12 +299,13 @@ async fn first_of_stream(
             None => return Err(Failure::Failed("the stream ended before its first token".to_owned())),
         }
     }
-    Ok(First::Stream { body, frames, held })
+    Ok((body, held))
 }
 
-fn renames(provider: &Provider, call: &Call) -> bool {
+/// Whether the provider's engine calls the model by another name than its callers.
+pub fn renames(provider: &Provider, attempt: &Attempt) -> bool {
     provider
-        .model(&call.view.model)
+        .model(attempt.model.as_str())
         .is_some_and(|offer| offer.engine_model.is_some())
 }
 

@@ -1,7 +1,8 @@
-//! Step 4, where: tries the plan's providers in order until one gives a first token.
+//! Step 4, where: finds a provider that answers ([`search`]) and sees its answer through to the end.
 //!
-//! Until then a caller sees nothing of what fails. From then on the answer is this provider's, and [`super::relay`]
-//! carries it.
+//! [`super::relay`] carries the answer, and where it breaks [`super::resume`] finds somebody to go on.
+
+mod search;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,19 +10,19 @@ use std::time::Duration;
 use axum::response::Response;
 use bytes::Bytes;
 use filature_billing::CallOutcome;
-use filature_router::{Attempt, End};
+use filature_router::{Attempt, End, ProviderId};
+use smallvec::SmallVec;
+
+use search::{Answered, Found};
 
 use super::admit::Admitted;
-use super::attempt::{Failure, First, Watched, first};
-use super::meter::Meter;
-use super::{Answer, Call, admit, relay};
+use super::attempt::{First, Watched};
+use super::meter::{self, Meter};
+use super::relay::{self, Stopped, Stream};
+use super::resume::{self, Rescue, Resumed};
+use super::{Answer, Call};
 use crate::app::Worker;
 use crate::fleet::provider::Provider;
-use crate::reject::Reject;
-
-/// The pause between two passes over a plan whose providers were all full; it doubles each time.
-const REFUSED_PAUSE: Duration = Duration::from_millis(10);
-const REFUSED_PAUSE_MAX: Duration = Duration::from_millis(500);
 
 /// What one provider delivered.
 pub struct Served {
@@ -29,208 +30,93 @@ pub struct Served {
     pub provider: Arc<Provider>,
     /// At what price.
     pub attempt: Attempt,
-    /// How it ended.
-    pub end: CallOutcome,
     /// How much passed.
     pub meter: Meter,
-    /// Why the answer ended, in the engine's word.
-    pub finish_reason: Option<Box<str>>,
-    /// From the call's start to its first token, or to the whole answer.
-    pub first_token: Duration,
+    /// Bytes of the answer's text that others had delivered before.
+    pub from_byte: u64,
 }
 
 /// How a call went, for the bill.
 pub struct Outcome {
-    /// Who served it, if anybody did.
-    pub served: Option<Served>,
-    /// Why nobody did: a fixed word.
+    /// Who served it, in order; several where one went on from another; empty where nobody did.
+    pub parts: SmallVec<[Served; 1]>,
+    /// How it ended.
+    pub end: CallOutcome,
+    /// Why the answer ended, in the engine's word.
+    pub finish_reason: Option<Box<str>>,
+    /// From the call's start to its first token, or to the whole answer.
+    pub first_token: Duration,
+    /// Why it failed: a fixed word.
     pub error: Option<&'static str>,
 }
 
-/// Serves an admitted call: returns who served it, after the last byte.
-pub async fn dispatch(worker: &Worker, call: &Call, admitted: &Admitted, mut answer: Answer) -> Outcome {
-    let further;
-    let mut failures = Failures::default();
-    let mut last = pass(
-        worker,
-        call,
-        admitted,
-        &admitted.plan.attempts,
-        &mut failures,
-        &mut answer,
-    )
-    .await;
-    if let Round::Over(Some(Reject::ProvidersFailed { .. } | Reject::ProvidersTimedOut { .. })) = last {
-        // The fleet may know others by now than when the plan was made.
-        further = admit::further(worker, call, &admitted.plan);
-        if !further.is_empty() {
-            last = pass(worker, call, admitted, &further, &mut failures, &mut answer).await;
-        }
-    }
-    match last {
-        Round::Answered(answered) => serve(worker, call, *answered, answer).await,
-        Round::Over(Some(reject)) => {
-            let error = Some(reject.label());
-            let _ = answer.send(Err(reject));
-            Outcome { served: None, error }
-        }
-        Round::Over(None) | Round::Refused => Outcome {
-            served: None,
-            error: Some("cancelled"),
-        },
-    }
-}
-
-/// Tries the providers in order, again and again while all of them are full and there is time.
-async fn pass<'a>(
-    worker: &'a Worker,
-    call: &'a Call,
-    admitted: &'a Admitted,
-    attempts: &'a [Attempt],
-    failures: &mut Failures<'a>,
-    answer: &mut Answer,
-) -> Round<'a> {
-    let mut pause = REFUSED_PAUSE;
-    loop {
-        let round = round(worker, call, admitted, attempts, failures, answer).await;
-        if !matches!(round, Round::Refused) {
-            return round;
-        }
-        // A provider may count a call that has just ended here as running a moment longer.
-        tokio::select! {
-            () = tokio::time::sleep(pause) => pause = (pause * 2).min(REFUSED_PAUSE_MAX),
-            () = answer.closed() => return Round::Over(None),
+impl Outcome {
+    /// Nobody delivered anything.
+    #[must_use]
+    pub fn nothing(error: &'static str) -> Self {
+        Self {
+            parts: SmallVec::new(),
+            end: CallOutcome::Cancelled,
+            finish_reason: None,
+            first_token: Duration::ZERO,
+            error: Some(error),
         }
     }
 }
 
-/// What came of asking every provider once.
-enum Round<'a> {
-    /// A provider gave a first token.
-    Answered(Box<Answered<'a>>),
-    /// Nobody will: what the caller is told, unless it has left.
-    Over(Option<Reject>),
-    /// Everybody was full, and there is time to ask again.
-    Refused,
-}
-
-/// A provider's answer that has begun.
-struct Answered<'a> {
-    provider: Arc<Provider>,
-    watch: Watched<'a>,
-    first: First,
-}
-
-/// Tries every provider once.
-async fn round<'a>(
-    worker: &'a Worker,
-    call: &'a Call,
-    admitted: &'a Admitted,
-    attempts: &'a [Attempt],
-    failures: &mut Failures<'a>,
-    answer: &mut Answer,
-) -> Round<'a> {
-    let app = &worker.app;
-    let tried_before = failures.tried;
-    for attempt in attempts {
-        let Some(provider) = app.fleet.provider(&attempt.provider) else {
-            continue;
-        };
-        failures.tried += 1;
-        let watch = Watched::start(worker, call, attempt, failures.tried);
-        let first = tokio::select! {
-            first = first(worker, call, admitted, attempt, &provider, &watch.span, failures.tried) => first,
-            () = answer.closed() => {
-                failures.objected(End::Cancelled, "caller_error");
-                watch.ended(End::Cancelled, "cancelled");
-                return Round::Over(None);
-            }
-            () = app.stop.cutting.cancelled() => {
-                failures.objected(End::Cancelled, "caller_error");
-                watch.ended(End::Cancelled, "cancelled");
-                return Round::Over(Some(Reject::Overloaded("This gateway is stopping.")));
-            }
-        };
-        match first {
-            Ok(first) => {
-                failures.objected(End::FailedEarly, "objected");
-                return Round::Answered(Box::new(Answered { provider, watch, first }));
-            }
-            Err(Failure::Caller(reject)) => {
-                // One provider's word is not enough: it could turn every call of a model away and be asked first again.
-                let is_second = failures.objected(End::Cancelled, "caller_error").is_some();
-                failures.objection = Some((reject, watch));
-                if is_second {
-                    break;
-                }
-            }
-            Err(failure) => failures.note(&watch, failure),
-        }
-    }
-    if let Some(reject) = failures.objected(End::Cancelled, "caller_error") {
-        return Round::Over(Some(reject));
-    }
-    let patience = Duration::from_millis(app.config.routing.queue_wait_ms);
-    let is_waiting = failures.tried > tried_before && call.started.elapsed() < patience;
-    match failures.last {
-        Some(Reject::ProvidersFull { .. }) if is_waiting => Round::Refused,
-        _ => Round::Over(Some(failures.reject())),
-    }
-}
-
-/// What is told when every attempt has failed.
+/// The attempts a call has made so far.
 #[derive(Default)]
-struct Failures<'a> {
-    tried: usize,
-    last: Option<Reject>,
-    /// The first provider that found fault with the request itself, and with what.
-    objection: Option<(Reject, Watched<'a>)>,
+pub struct Tried {
+    /// How many.
+    pub count: usize,
+    /// At whom.
+    pub providers: SmallVec<[ProviderId; 4]>,
 }
 
-impl Failures<'_> {
-    fn note(&mut self, watch: &Watched<'_>, failure: Failure) {
-        let attempts = self.tried;
-        let provider = &watch.attempt.provider;
-        match failure {
-            Failure::Refused => {
-                watch.ended(End::Refused, "refused");
-                self.last.get_or_insert(Reject::ProvidersFull {
-                    retry_after: Duration::from_secs(1),
-                });
-            }
-            Failure::TimedOut => {
-                tracing::info!(call = %watch.call.id, %provider, "no first token in time");
-                watch.ended(End::FailedEarly, "timed_out");
-                self.last = Some(Reject::ProvidersTimedOut { attempts });
-            }
-            Failure::Failed(why) => {
-                tracing::info!(call = %watch.call.id, %provider, why, "an attempt failed before its first token");
-                watch.ended(End::FailedEarly, "failed");
-                self.last = Some(Reject::ProvidersFailed { attempts });
-            }
-            Failure::Caller(_) => {}
+impl Tried {
+    /// Notes one more attempt and returns its number, from 1.
+    pub fn note(&mut self, provider: &ProviderId) -> usize {
+        self.count += 1;
+        if !self.providers.contains(provider) {
+            self.providers.push(provider.clone());
         }
+        self.count
     }
+}
 
-    /// Ends the attempt of the provider that objected, if one did, and gives its objection.
-    fn objected(&mut self, end: End, outcome: &'static str) -> Option<Reject> {
-        let (reject, watch) = self.objection.take()?;
-        watch.ended(end, outcome);
-        Some(reject)
-    }
-
-    fn reject(&mut self) -> Reject {
-        self.last
-            .take()
-            .unwrap_or_else(|| Reject::NoProvider("The providers of this model have just left.".to_owned()))
+/// Serves an admitted call: returns who served it, after the last byte.
+pub async fn dispatch(worker: &Worker, call: &Call, admitted: &Admitted, answer: Answer) -> Outcome {
+    let (found, tried, answer) = search::search(worker, call, admitted, answer).await;
+    match found {
+        Found::Answered(answered) => serve(worker, call, admitted, *answered, tried, answer).await,
+        Found::Nobody(reject) => {
+            let error = reject.label();
+            let _ = answer.send(Err(reject));
+            Outcome::nothing(error)
+        }
+        Found::CallerLeft => Outcome::nothing("cancelled"),
     }
 }
 
 /// Carries the answer that has begun to its end.
-async fn serve(worker: &Worker, call: &Call, answered: Answered<'_>, answer: Answer) -> Outcome {
+async fn serve(
+    worker: &Worker,
+    call: &Call,
+    admitted: &Admitted,
+    answered: Answered<'_>,
+    tried: Tried,
+    answer: Answer,
+) -> Outcome {
     let Answered { provider, watch, first } = answered;
     let first_token = call.started.elapsed();
-    let (end, meter, finish_reason) = match first {
+    let mut outcome = Outcome {
+        parts: SmallVec::new(),
+        end: CallOutcome::Completed,
+        finish_reason: None,
+        first_token,
+        error: None,
+    };
+    match first {
         First::Whole {
             body,
             meter,
@@ -239,49 +125,114 @@ async fn serve(worker: &Worker, call: &Call, answered: Answered<'_>, answer: Ans
             let sent = answer.send(Ok(whole_response(call, &provider, body)));
             // The answer was produced; a caller that leaves in this very moment has it all the same.
             drop(sent);
-            (CallOutcome::Completed, meter, finish_reason)
+            outcome.finish_reason = finish_reason;
+            let served = outcome.ended(call, provider, watch, meter, 0);
+            outcome.parts.push(served);
         }
         First::Stream { body, frames, held } => {
             watch.first_token();
             let (response, caller) = relay::response(call, &provider);
-            let end = if answer.send(Ok(response)).is_ok() {
-                relay::pump(worker, call, watch.attempt, body, frames, held, caller).await
-            } else {
-                (CallOutcome::Cancelled, frames)
+            if answer.send(Ok(response)).is_err() {
+                outcome.end = CallOutcome::Cancelled;
+                let served = outcome.ended(call, provider, watch, frames.meter, 0);
+                outcome.parts.push(served);
+                return outcome;
+            }
+            let stream = Stream::new(worker, call, frames, caller);
+            let begun = Resumed {
+                provider,
+                watch,
+                body,
+                held,
+                from_byte: 0,
             };
-            (end.0, end.1.meter, end.1.finish_reason)
+            carry(worker, call, admitted, stream, begun, tried, &mut outcome).await;
         }
-    };
-    let tokens = meter.completion_tokens(call.view.endpoint);
-    let (router_end, word) = match end {
-        // An answer without a word says nothing good of its provider, and may be nobody's fault.
-        CallOutcome::Completed if meter.output_bytes == 0 => (End::Cancelled, "empty"),
-        CallOutcome::Completed => {
-            let after_first_token = watch.since_first_token();
-            (
-                End::Served {
-                    completion_tokens: tokens,
-                    after_first_token,
-                },
-                "served",
-            )
-        }
-        CallOutcome::Cancelled => (End::Cancelled, "cancelled"),
-        CallOutcome::Broken => (End::Broke, "broke"),
-    };
-    watch.ended(router_end, word);
-    let attempt = watch.attempt.clone();
-    let error = (end == CallOutcome::Broken).then_some("provider_broke");
-    Outcome {
-        served: Some(Served {
+    }
+    outcome
+}
+
+/// Carries a stream to its end, from provider to provider where one breaks off.
+async fn carry<'a>(
+    worker: &'a Worker,
+    call: &'a Call,
+    admitted: &Admitted,
+    mut stream: Stream,
+    begun: Resumed<'a>,
+    mut tried: Tried,
+    outcome: &mut Outcome,
+) {
+    let mut part = begun;
+    loop {
+        let Resumed {
             provider,
-            attempt,
-            end,
+            watch,
+            body,
+            held,
+            from_byte,
+        } = part;
+        let stopped = stream.pump(&watch, body, held).await;
+        outcome.end = match stopped {
+            Stopped::Complete => CallOutcome::Completed,
+            Stopped::CallerLeft | Stopped::Cut => CallOutcome::Cancelled,
+            Stopped::Broke => {
+                // The router is told at once; the next plan is to know.
+                watch.ended(End::Broke, "broke");
+                CallOutcome::Broken
+            }
+        };
+        let meter = stream.frames.meter.clone();
+        let broken = outcome.ended(call, provider, watch, meter, from_byte);
+        if outcome.end == CallOutcome::Broken {
+            match resume::resume(worker, call, admitted, &mut stream, &broken, &mut tried).await {
+                Rescue::Resumed(next) => {
+                    outcome.parts.push(broken);
+                    part = *next;
+                    continue;
+                }
+                Rescue::AtLength => outcome.end = CallOutcome::Completed,
+                Rescue::CallerLeft => outcome.end = CallOutcome::Cancelled,
+                Rescue::Nobody => {
+                    stream.tell_broken().await;
+                    outcome.error = Some("provider_broke");
+                }
+            }
+        }
+        outcome.parts.push(broken);
+        outcome.finish_reason = stream.frames.finish_reason.take();
+        return;
+    }
+}
+
+impl Outcome {
+    /// One provider's part is over, and ended as the call does or will: tells the router.
+    fn ended(&self, call: &Call, provider: Arc<Provider>, watch: Watched<'_>, meter: Meter, from_byte: u64) -> Served {
+        let tokens = meter.completion_tokens(call.view.endpoint);
+        match self.end {
+            // An answer without a word says nothing good of its provider, and may be nobody's fault.
+            CallOutcome::Completed if meter.output_bytes == 0 && meter.carried_tokens == 0 => {
+                watch.ended(End::Cancelled, "empty");
+            }
+            CallOutcome::Completed => {
+                watch.saw(meter::prompt_estimate(&call.view).saturating_add(tokens));
+                let after_first_token = watch.since_first_token();
+                watch.ended(
+                    End::Served {
+                        completion_tokens: tokens,
+                        after_first_token,
+                    },
+                    "served",
+                );
+            }
+            CallOutcome::Cancelled => watch.ended(End::Cancelled, "cancelled"),
+            CallOutcome::Broken => watch.ended(End::Broke, "broke"),
+        }
+        Served {
+            provider,
+            attempt: watch.attempt.clone(),
             meter,
-            finish_reason,
-            first_token,
-        }),
-        error,
+            from_byte,
+        }
     }
 }
 

@@ -2,15 +2,23 @@
 //!
 //! Events pass as they came. Four things are changed: the engine's own name for the model, usage the caller did not ask
 //! for (withheld), a usage chunk the caller asked for and the engine did not send (made from the count), and a missing
-//! `[DONE]` after an answer that is complete. Whole events only: half an event never reaches a caller.
+//! `[DONE]` after an answer that is complete. Whole events only: half an event never reaches a caller. What more is
+//! changed where one provider goes on from another is in [`continued`].
+
+mod continued;
+mod delivered;
 
 use bytes::Bytes;
 use filature_openapi::answer::BadAnswer;
-use filature_openapi::call::CallView;
-use filature_openapi::chunk::{ChunkView, error_chunk, parse_chunk, usage_chunk};
+use filature_openapi::call::{CallView, Endpoint};
+use filature_openapi::chunk::{ChunkView, error_chunk, finish_chunk, parse_chunk, usage_chunk};
 use filature_openapi::edit::Edits;
 use filature_openapi::sse::{self, EventDecoder, SseError};
+use serde::Serialize;
 use smallvec::SmallVec;
+
+pub use delivered::Cut;
+use delivered::{Delivered, Overlap};
 
 use super::meter::Meter;
 use crate::clock::now_ms;
@@ -33,32 +41,63 @@ pub enum Fault {
     /// An event beyond `upstream.event_bytes_max`.
     #[error("the engine sent an event of more than {0} bytes")]
     TooLong(usize),
+    /// A continuation that does not go on from what the caller has.
+    #[error("the engine did not go on from what the caller has")]
+    Elsewhere,
     /// The stream ended without a finish reason or `[DONE]`.
     #[error("the engine's stream ended before its answer did")]
     Truncated,
 }
 
 /// One stream, as far as it has come.
+///
+/// It outlives the providers that make it: when one breaks off and another goes on, [`Frames::take_up`] begins the next
+/// part, and the caller sees one stream: one id, one role, one account of usage, one end.
 pub struct Frames {
-    decoder: EventDecoder,
-    endpoint: filature_openapi::call::Endpoint,
-    /// The model's public name as a JSON string, where the engine uses another.
-    rename: Option<Bytes>,
-    model: Box<str>,
+    endpoint: Endpoint,
+    event_bytes_max: usize,
     include_usage: bool,
+    /// About how many tokens the prompt has, for an engine that does not say.
+    prompt_estimate: u32,
     id: Option<Box<str>>,
-    usage_sent: bool,
-    /// What passed so far.
+    /// Choices asked for.
+    choices: u64,
+    /// What the caller has; `None` where it cannot be continued.
+    delivered: Option<Delivered>,
+    splices: Vec<Splice>,
+    part: Part,
+    /// What the present provider delivered.
     pub meter: Meter,
     /// Why the answer ended, in the engine's word.
     pub finish_reason: Option<Box<str>>,
-    /// Choices asked for, and those that have said why they ended.
-    choices: u64,
-    ended: u64,
-    /// Whether anything of the answer has come: output, or a finish without output.
+    /// Whether anything has come of the present provider's part: output, or a finish without output.
     pub begun: bool,
     /// Whether `[DONE]` has been given out.
     pub done: bool,
+}
+
+/// One provider's part of a stream.
+struct Part {
+    decoder: EventDecoder,
+    model: Box<str>,
+    /// The model's public name as a JSON string, where the engine uses another.
+    rename: Option<Bytes>,
+    usage_sent: bool,
+    /// Choices that have said why they ended.
+    ended: u64,
+    /// Whether this provider goes on from another.
+    is_continued: bool,
+    /// What it has to say again first.
+    overlap: Overlap,
+}
+
+/// Where a provider took up what another had broken off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Splice {
+    /// Bytes of text that the caller had by then.
+    pub at_byte: u64,
+    /// Who went on.
+    pub provider: String,
 }
 
 /// What is done with one event.
@@ -68,26 +107,71 @@ enum Step {
     Replace(Bytes),
 }
 
-impl Frames {
-    /// A stream that answers `view`; `renamed` where the engine calls the model by another name.
-    #[must_use]
-    pub fn new(view: &CallView, renamed: bool, event_bytes_max: usize) -> Self {
-        let rename = renamed.then(|| serde_json::to_vec(&view.model).map(Bytes::from).unwrap_or_default());
+impl Part {
+    fn new(model: &str, is_renamed: bool, event_bytes_max: usize) -> Self {
         Self {
             decoder: EventDecoder::new(event_bytes_max),
-            endpoint: view.endpoint,
-            rename,
-            model: view.model.clone(),
-            include_usage: view.include_usage,
-            id: None,
+            model: model.into(),
+            rename: is_renamed.then(|| serde_json::to_vec(model).map(Bytes::from).unwrap_or_default()),
             usage_sent: false,
+            ended: 0,
+            is_continued: false,
+            overlap: Overlap::default(),
+        }
+    }
+}
+
+impl Frames {
+    /// A stream that answers `view` with `model`; `is_renamed` where the engine calls the model by another name.
+    #[must_use]
+    pub fn new(view: &CallView, model: &str, is_renamed: bool, event_bytes_max: usize) -> Self {
+        Self {
+            endpoint: view.endpoint,
+            event_bytes_max,
+            include_usage: view.include_usage,
+            prompt_estimate: super::meter::prompt_estimate(view),
+            id: None,
+            choices: u64::from(view.n) * super::meter::prompts(view),
+            delivered: view.can_continue.then(Delivered::default),
+            splices: Vec::new(),
+            part: Part::new(model, is_renamed, event_bytes_max),
             meter: Meter::default(),
             finish_reason: None,
-            choices: u64::from(view.n) * super::meter::prompts(view),
-            ended: 0,
             begun: false,
             done: false,
         }
+    }
+
+    /// Where a continuation would start; `None` where this answer cannot be continued soundly.
+    #[must_use]
+    pub fn cut(&self) -> Option<Cut> {
+        self.delivered.as_ref()?.cut(self.splices.len())
+    }
+
+    /// Begins the part of `provider`, which goes on from `cut`; `carried_tokens` were delivered up to there. What the
+    /// provider before it delivered is in [`Frames::meter`] and must have been taken out. May be called again for
+    /// another provider while [`Frames::begun`] is false or nothing since was given to the caller.
+    pub fn take_up(&mut self, cut: &Cut, provider: &str, is_renamed: bool, carried_tokens: u64) {
+        self.splices.truncate(cut.splices);
+        self.splices.push(Splice {
+            at_byte: cut.at_byte(),
+            provider: provider.to_owned(),
+        });
+        let model = std::mem::take(&mut self.part.model);
+        self.part = Part {
+            is_continued: true,
+            overlap: Overlap::of(cut),
+            ..Part::new(&model, is_renamed, self.event_bytes_max)
+        };
+        self.meter = Meter {
+            carried_tokens,
+            carried_in_prompt: carried_tokens.saturating_sub(cut.overlap_tokens),
+            ..Meter::default()
+        };
+        if let Some(delivered) = &mut self.delivered {
+            delivered.back_to(cut);
+        }
+        (self.begun, self.done, self.finish_reason) = (false, false, None);
     }
 
     /// Takes a network chunk and appends what the caller gets for it.
@@ -95,12 +179,12 @@ impl Frames {
     /// # Errors
     /// [`Fault`] when the engine breaks its word. What `out` holds then is good and may be sent.
     pub fn push(&mut self, chunk: Bytes, out: &mut Out) -> Result<(), Fault> {
-        let fresh = self.decoder.is_between_events();
+        let fresh = self.part.decoder.is_between_events();
         let length = chunk.len();
-        self.decoder.push(chunk.clone());
+        self.part.decoder.push(chunk.clone());
         let (mut passed, first) = (0, out.len());
         while !self.done {
-            let event = match self.decoder.next_event() {
+            let event = match self.part.decoder.next_event() {
                 Ok(Some(event)) => event,
                 Ok(None) => break,
                 Err(SseError::TooLong { bytes_max }) => return Err(Fault::TooLong(bytes_max)),
@@ -138,7 +222,11 @@ impl Frames {
         if view.usage_only && !self.include_usage {
             return Ok(Step::Withhold);
         }
-        self.usage_sent |= view.usage.is_some();
+        self.part.usage_sent |= view.usage.is_some();
+        if self.part.is_continued {
+            return self.continued(&view, data);
+        }
+        self.deliver(&view, data);
         Ok(self.edited(&view, data).map_or(Step::Pass, Step::Replace))
     }
 
@@ -147,7 +235,7 @@ impl Frames {
         self.begun |= view.has_output || view.finish_reason.is_some();
         if view.finish_reason.is_some() {
             self.finish_reason.clone_from(&view.finish_reason);
-            self.ended += 1;
+            self.part.ended += 1;
         }
         if self.id.is_none() {
             let id = view
@@ -158,40 +246,51 @@ impl Frames {
         }
     }
 
+    /// Remembers what the caller gets, as long as it could be continued.
+    fn deliver(&mut self, view: &ChunkView, data: &Bytes) {
+        let Some(delivered) = self.delivered.as_mut().filter(|_| view.has_output) else {
+            return;
+        };
+        let is_kept = match &view.content {
+            Some(content) if view.only_content => delivered.push(&data[content.clone()]),
+            _ => false,
+        };
+        if !is_kept {
+            self.delivered = None;
+        }
+    }
+
     /// The event with the model's public name, and without usage the caller did not ask for; `None` if it is so already.
     fn edited(&self, view: &ChunkView, data: &Bytes) -> Option<Bytes> {
         let mut edits = Edits::default();
-        if let (Some(name), Some(span)) = (&self.rename, view.model.clone()) {
-            edits.replace(span, name.clone());
-        }
-        // llama.cpp and Ollama put it beside the last choice.
-        if let (Some(_), false, Some(span)) = (view.usage, self.include_usage, view.usage_at.clone()) {
-            edits.replace(span, Bytes::from_static(b"null"));
-        }
+        self.edit(view, &mut edits);
         if edits.is_empty() {
             return None;
         }
         Some(sse::event(&edits.apply(data).into_bytes()))
     }
 
+    /// What is changed in the chunks of every provider.
+    fn edit(&self, view: &ChunkView, edits: &mut Edits) {
+        if let (Some(name), Some(span)) = (&self.part.rename, view.model.clone()) {
+            edits.replace(span, name.clone());
+        }
+        // llama.cpp and Ollama put it beside the last choice.
+        if let (Some(_), false, Some(span)) = (view.usage, self.include_usage, view.usage_at.clone()) {
+            edits.replace(span, Bytes::from_static(b"null"));
+        }
+    }
+
     /// The usage chunk that the caller asked for and the engine did not send.
     fn missing_usage(&mut self) -> Option<Bytes> {
-        if !self.include_usage || self.usage_sent {
+        if !self.include_usage || self.part.usage_sent {
             return None;
         }
-        self.usage_sent = true;
-        let claim = self.meter.claim.unwrap_or_default();
-        let completion = claim.completion.unwrap_or(self.meter.output_events);
+        self.part.usage_sent = true;
+        let usage = self.meter.told_usage(self.endpoint, self.prompt_estimate);
         let id = self.id.as_deref().unwrap_or_default();
         let created = now_ms() / 1000;
-        let payload = usage_chunk(
-            self.endpoint,
-            id,
-            &self.model,
-            created,
-            claim.prompt.unwrap_or(0),
-            completion,
-        );
+        let payload = usage_chunk(self.endpoint, id, &self.part.model, created, usage.0, usage.1);
         Some(sse::event(&payload))
     }
 
@@ -204,7 +303,7 @@ impl Frames {
         if self.done {
             return Ok(());
         }
-        if self.ended < self.choices {
+        if self.part.ended < self.choices {
             return Err(Fault::Truncated);
         }
         self.done = true;
@@ -213,11 +312,23 @@ impl Frames {
         Ok(())
     }
 
+    /// Ends an answer whose every token was delivered before its provider broke off: it has the length it was limited to.
+    pub fn end_at_length(&mut self, out: &mut Out) {
+        const LENGTH: &str = "length";
+        let id = self.id.as_deref().unwrap_or_default();
+        let chunk = finish_chunk(self.endpoint, id, &self.part.model, now_ms() / 1000, LENGTH);
+        out.push(sse::event(&chunk));
+        self.finish_reason = Some(LENGTH.into());
+        self.done = true;
+        out.extend(self.missing_usage());
+        out.push(sse::DONE_EVENT.clone());
+    }
+
     /// What a caller gets whose stream broke and cannot go on: one error chunk in OpenAI's form, then `[DONE]`.
     #[must_use]
     pub fn broken(&self, code: &str, message: &str) -> Bytes {
         let id = self.id.as_deref().unwrap_or_default();
-        let chunk = error_chunk(self.endpoint, id, &self.model, now_ms() / 1000, code, message);
+        let chunk = error_chunk(self.endpoint, id, &self.part.model, now_ms() / 1000, code, message);
         let mut bytes = sse::event(&chunk).to_vec();
         bytes.extend_from_slice(&sse::DONE_EVENT);
         Bytes::from(bytes)

@@ -13,6 +13,14 @@ use crate::app::App;
 #[derive(Default)]
 pub struct LiveCalls {
     calls: Mutex<HashMap<CallId, Live>>,
+    /// How many calls who pays for has, live or in line for a provider.
+    shares: Mutex<HashMap<AccountId, u32>>,
+}
+
+/// A call that is counted as waiting until this is dropped.
+pub struct InLine<'a> {
+    live: &'a LiveCalls,
+    account: &'a AccountId,
 }
 
 /// One live call.
@@ -40,10 +48,42 @@ impl LiveCalls {
             expires_ms,
             settled: CancellationToken::new(),
         };
+        app.live.one_more(account);
         app.live.calls.lock().insert(*call, live);
         Listed {
             app: app.clone(),
             call: *call,
+        }
+    }
+
+    /// Calls of an account that are live or in line.
+    #[must_use]
+    pub fn share(&self, account: &AccountId) -> u32 {
+        self.shares.lock().get(account).copied().unwrap_or(0)
+    }
+
+    /// Counts a call of this account as waiting.
+    #[must_use]
+    pub fn in_line<'a>(&'a self, account: &'a AccountId) -> InLine<'a> {
+        self.one_more(account);
+        InLine { live: self, account }
+    }
+
+    fn one_more(&self, account: &AccountId) {
+        let mut shares = self.shares.lock();
+        match shares.get_mut(account) {
+            Some(share) => *share += 1,
+            None => drop(shares.insert(account.clone(), 1)),
+        }
+    }
+
+    fn one_fewer(&self, account: &AccountId) {
+        let mut shares = self.shares.lock();
+        if let Some(share) = shares.get_mut(account) {
+            *share -= 1;
+            if *share == 0 {
+                shares.remove(account);
+            }
         }
     }
 
@@ -68,9 +108,16 @@ impl LiveCalls {
     }
 }
 
+impl Drop for InLine<'_> {
+    fn drop(&mut self) {
+        self.live.one_fewer(self.account);
+    }
+}
+
 impl Drop for Listed {
     fn drop(&mut self) {
         if let Some(live) = self.app.live.calls.lock().remove(&self.call) {
+            self.app.live.one_fewer(&live.account);
             live.settled.cancel();
         }
     }

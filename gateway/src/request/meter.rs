@@ -28,6 +28,12 @@ pub struct Meter {
     pub output_bytes: u64,
     /// Events that carried output; 0 for an answer in one piece.
     pub output_events: u64,
+    /// Tokens that other providers had delivered when this one took up. Nobody pays for them twice.
+    pub carried_tokens: u64,
+    /// Those of them that stand in this one's prompt: all but white space at their end.
+    pub carried_in_prompt: u64,
+    /// Tokens of that white space, which this one made anew and the caller had.
+    pub repeated_tokens: u64,
 }
 
 /// What is written into the record.
@@ -39,8 +45,6 @@ pub struct Metered {
     pub counted: Tokens,
     /// What is paid for.
     pub billed: Tokens,
-    /// How the gateway counted.
-    pub counted_by: &'static str,
 }
 
 impl Meter {
@@ -50,6 +54,7 @@ impl Meter {
             claim: answer.usage,
             output_bytes: u64::from(answer.output_bytes),
             output_events: 0,
+            ..Self::default()
         }
     }
 
@@ -60,6 +65,13 @@ impl Meter {
         if let Some(usage) = chunk.usage {
             self.claim = Some(merge(self.claim, usage));
         }
+    }
+
+    /// Of the event just counted, `bytes` were withheld because the caller has them; `whole` if nothing was left of it.
+    pub fn repeated(&mut self, bytes: usize, whole: bool) {
+        self.output_bytes = self.output_bytes.saturating_sub(bytes as u64);
+        self.output_events = self.output_events.saturating_sub(u64::from(whole));
+        self.repeated_tokens += u64::from(whole);
     }
 
     /// What the call is billed for. `prompt` is false where the provider forfeits it; `output_tokens_max` is per choice.
@@ -75,8 +87,12 @@ impl Meter {
             },
             ..Tokens::default()
         };
-        let asked = claim.prompt.unwrap_or_else(|| u64::from(prompt_estimate(view)));
-        let completion = claim.completion.unwrap_or_else(|| self.output_estimate(view.endpoint));
+        let asked = self
+            .own_prompt(&claim)
+            .unwrap_or_else(|| u64::from(prompt_estimate(view)));
+        let completion = self
+            .own_completion(&claim)
+            .unwrap_or_else(|| self.output_estimate(view.endpoint));
         let mut billed = Tokens {
             completion: completion.min(counted.completion),
             ..Tokens::default()
@@ -90,8 +106,29 @@ impl Meter {
             claimed: self.claim.map(claimed),
             counted,
             billed,
-            counted_by: "bytes",
         }
+    }
+
+    /// Prompt and completion tokens of the whole answer so far, as the caller is told them where the engine does not say:
+    /// the same figures that it is billed for.
+    #[must_use]
+    pub fn told_usage(&self, endpoint: Endpoint, prompt_estimate: u32) -> (u64, u64) {
+        let claim = self.claim.unwrap_or_default();
+        let prompt = self.own_prompt(&claim).unwrap_or(u64::from(prompt_estimate));
+        let completion = self
+            .own_completion(&claim)
+            .unwrap_or_else(|| self.output_estimate(endpoint));
+        (prompt, completion.saturating_add(self.carried_tokens))
+    }
+
+    /// The claimed prompt without what other providers had written.
+    fn own_prompt(&self, claim: &UsageClaim) -> Option<u64> {
+        Some(claim.prompt?.saturating_sub(self.carried_in_prompt))
+    }
+
+    /// The claimed completion without what the caller had.
+    fn own_completion(&self, claim: &UsageClaim) -> Option<u64> {
+        Some(claim.completion?.saturating_sub(self.repeated_tokens))
     }
 
     /// Completion tokens as far as known, for the router.
@@ -179,6 +216,7 @@ mod tests {
             claim: claim(12, 20),
             output_bytes: 80,
             output_events: 20,
+            ..Meter::default()
         };
         assert_eq!(
             billed(&meter),
@@ -196,6 +234,7 @@ mod tests {
             claim: claim(u64::from(u32::MAX), u64::from(u32::MAX)),
             output_bytes: 10,
             output_events: 3,
+            ..Meter::default()
         };
         let tokens = billed(&meter);
         assert_eq!(tokens.completion, 14);
@@ -208,6 +247,7 @@ mod tests {
             claim: claim(12, 10_000),
             output_bytes: 100_000,
             output_events: 9,
+            ..Meter::default()
         };
         assert_eq!(billed(&meter).completion, 50);
     }
@@ -218,6 +258,7 @@ mod tests {
             claim: None,
             output_bytes,
             output_events,
+            ..Meter::default()
         };
         assert_eq!(billed(&meter(20, 7)).completion, 7);
         // An engine may put many tokens into one event.
@@ -230,6 +271,7 @@ mod tests {
             claim: claim(0, 0),
             output_bytes: 400,
             output_events: 7,
+            ..Meter::default()
         };
         assert_eq!(billed(&meter), Tokens::default());
     }
@@ -240,6 +282,7 @@ mod tests {
             claim: claim(12, 5),
             output_bytes: 400,
             output_events: 7,
+            ..Meter::default()
         };
         let tokens = meter.bill(&view(), false, 50).billed;
         assert_eq!(
@@ -263,6 +306,7 @@ mod tests {
             claim: Some(lie),
             output_bytes: 400,
             output_events: 7,
+            ..Meter::default()
         });
         assert_eq!((tokens.cached_prompt, tokens.reasoning), (10, 5));
     }

@@ -11,16 +11,16 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
-use filature_billing::CallOutcome;
-use filature_router::Attempt;
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio_util::sync::CancellationToken;
 
 use super::Call;
+use super::attempt::Watched;
 use super::frames::{Fault, Frames, Out};
 use crate::app::Worker;
 use crate::fleet::provider::Provider;
@@ -77,69 +77,112 @@ pub fn head(response: &mut Response, call: &Call, provider: &Provider, content_t
 }
 
 /// Why the pump stopped.
-enum Stopped {
+pub enum Stopped {
+    /// The answer is whole, or as whole as its provider said.
     Complete,
+    /// The caller left, or reads nothing.
     CallerLeft,
     /// The provider broke off.
+    Broke,
+    /// The gateway cut the call and has said so: no fault of the provider's.
+    Cut,
+}
+
+/// Why carrying stopped, before anything is made of it.
+enum Halt {
+    Complete,
+    CallerLeft,
     Broke(String),
-    /// The gateway cut the call: no fault of the provider's.
     Cut(&'static str),
 }
 
-/// Carries a stream to its end and returns how it ended. `held` is what came up to the first token.
-pub async fn pump(
-    worker: &Worker,
-    call: &Call,
-    attempt: &Attempt,
-    mut body: Incoming,
-    mut frames: Box<Frames>,
-    held: Out,
-    caller: Caller,
-) -> (CallOutcome, Box<Frames>) {
-    let limits = &worker.app.config.upstream;
-    let patience = Duration::from_millis(limits.gap_timeout_ms);
-    let gap_max = attempt.gap_deadline.min(patience);
-    let total_max = Duration::from_millis(limits.call_timeout_ms).saturating_sub(call.started.elapsed());
-    let carried = async {
-        if !give(&caller, held, patience).await {
+/// A stream on its way to a caller, whoever makes it.
+pub struct Stream {
+    /// How far it has come.
+    pub frames: Box<Frames>,
+    /// Where its pieces go, until it is closed.
+    pub caller: Option<Caller>,
+    /// How long a silent provider, or a caller that reads nothing, is waited for at most.
+    patience: Duration,
+    ends_at: Instant,
+    cutting: CancellationToken,
+}
+
+impl Stream {
+    /// A stream whose first token is here.
+    #[must_use]
+    pub fn new(worker: &Worker, call: &Call, frames: Box<Frames>, caller: Caller) -> Self {
+        let limits = &worker.app.config.upstream;
+        Self {
+            frames,
+            caller: Some(caller),
+            patience: Duration::from_millis(limits.gap_timeout_ms),
+            ends_at: call.started + Duration::from_millis(limits.call_timeout_ms),
+            cutting: worker.app.stop.cutting.clone(),
+        }
+    }
+
+    /// Carries one provider's part to its end. `held` is what came of it up to its first token.
+    pub async fn pump(&mut self, watch: &Watched<'_>, mut body: Incoming, held: Out) -> Stopped {
+        let attempt = &watch.attempt;
+        let gap_max = attempt.gap_deadline.min(self.patience);
+        let (frames, patience) = (&mut self.frames, self.patience);
+        let Some(caller) = &self.caller else {
             return Stopped::CallerLeft;
+        };
+        let carried = async {
+            if !give(caller, held, patience).await {
+                return Halt::CallerLeft;
+            }
+            carry(&mut body, frames, caller, gap_max, patience).await
+        };
+        let halt = tokio::select! {
+            halt = carried => halt,
+            () = caller.closed() => Halt::CallerLeft,
+            () = self.cutting.cancelled() => Halt::Cut("The gateway is stopping."),
+            () = tokio::time::sleep_until(self.ends_at.into()) => Halt::Cut("The answer took longer than a call may."),
+        };
+        match halt {
+            Halt::Complete => {
+                self.caller = None;
+                trail(body).await;
+                Stopped::Complete
+            }
+            Halt::CallerLeft => Stopped::CallerLeft,
+            Halt::Cut(why) => {
+                drop(body);
+                let last = self.frames.broken("gateway_cut", why);
+                self.finish(Out::from_iter([last])).await;
+                Stopped::Cut
+            }
+            Halt::Broke(why) => {
+                drop(body);
+                let mut last = Out::new();
+                // An answer that has said why it ended is whole, however its connection ends.
+                if self.frames.end(&mut last).is_ok() {
+                    self.finish(last).await;
+                    return Stopped::Complete;
+                }
+                tracing::info!(call = %watch.call.id, provider = %attempt.provider, why, "a stream broke");
+                Stopped::Broke
+            }
         }
-        carry(&mut body, &mut frames, &caller, gap_max, patience).await
-    };
-    let stopped = tokio::select! {
-        stopped = carried => stopped,
-        () = caller.closed() => Stopped::CallerLeft,
-        () = worker.app.stop.cutting.cancelled() => Stopped::Cut("The gateway is stopping."),
-        () = tokio::time::sleep(total_max) => Stopped::Cut("The answer took longer than a call may."),
-    };
-    let outcome = match stopped {
-        Stopped::Complete => {
-            drop(caller);
-            trail(body).await;
-            CallOutcome::Completed
+    }
+
+    /// Hands the last pieces to the caller and ends the response: its reader is not to wait for what is done after.
+    pub async fn finish(&mut self, last: Out) {
+        if let Some(caller) = self.caller.take() {
+            give(&caller, last, self.patience).await;
         }
-        Stopped::CallerLeft => CallOutcome::Cancelled,
-        Stopped::Cut(why) => {
-            drop(body);
-            give(&caller, Out::from_iter([frames.broken("gateway_cut", why)]), patience).await;
-            CallOutcome::Cancelled
-        }
-        Stopped::Broke(why) => {
-            drop(body);
-            let mut last = Out::new();
-            // An answer that has said why it ended is whole, however its connection ends.
-            let outcome = if frames.end(&mut last).is_ok() {
-                CallOutcome::Completed
-            } else {
-                tracing::info!(call = %call.id, provider = %attempt.provider, why, "a stream broke");
-                last.push(frames.broken("provider_error", "The provider broke off in the middle of its answer."));
-                CallOutcome::Broken
-            };
-            give(&caller, last, patience).await;
-            outcome
-        }
-    };
-    (outcome, frames)
+    }
+
+    /// Tells the caller that the answer broke off and nobody goes on.
+    pub async fn tell_broken(&mut self) {
+        let last = self
+            .frames
+            .broken("provider_error", "The provider broke off in the middle of its answer.");
+        self.finish(Out::from_iter([last])).await;
+    }
 }
 
 /// Reads, checks and hands on until the stream is complete or cannot go on.
@@ -149,7 +192,7 @@ async fn carry(
     caller: &Caller,
     gap_max: Duration,
     patience: Duration,
-) -> Stopped {
+) -> Halt {
     let mut out = Out::new();
     let mut heard = Instant::now();
     let mut gap = std::pin::pin!(tokio::time::sleep(gap_max));
@@ -163,7 +206,7 @@ async fn carry(
                 // The timer is set once and moved only when it fires: a chunk costs no timer.
                 let silent = heard.elapsed();
                 if silent >= gap_max {
-                    return Stopped::Broke(format!("nothing came for {silent:?}"));
+                    return Halt::Broke(format!("nothing came for {silent:?}"));
                 }
                 gap.as_mut().reset((heard + gap_max).into());
                 continue;
@@ -177,13 +220,13 @@ async fn carry(
             taken = take(read, frames, &mut out);
         }
         if !give(caller, joined(std::mem::take(&mut out)), patience).await {
-            return Stopped::CallerLeft;
+            return Halt::CallerLeft;
         }
         if let Err(fault) = taken {
-            return Stopped::Broke(fault.to_string());
+            return Halt::Broke(fault.to_string());
         }
     }
-    Stopped::Complete
+    Halt::Complete
 }
 
 type Read = Option<Result<Frame<Bytes>, hyper::Error>>;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use filature_billing::{CallOutcome, FeeBps, LedgerError, Leg, Nano, Price, UsageRecord};
+use filature_billing::{CallOutcome, FeeBps, LedgerError, Leg, Nano, Price, Tokens, UsageRecord};
 
 use super::Call;
 use super::admit::Admitted;
 use super::dispatch::{Outcome, Served};
-use super::meter::Metered;
+use super::meter::{self, Metered};
 use crate::app::App;
 use crate::clock::now_ms;
 use crate::telemetry::{CallSample, trace};
@@ -16,34 +16,48 @@ use crate::telemetry::{CallSample, trace};
 /// A ledger that does not answer is asked again after this long, then twice as long, up to [`RETRY_MAX`].
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(5);
-/// A ledger that has been away for this long may stay away; the record then goes to the log.
+/// A ledger that has been away for this long may stay away; a record that could not be journalled then goes to the log.
 const GIVE_UP: Duration = Duration::from_secs(600);
+/// A hold that could not be given back for this long is left to expire.
+const VOID_GIVE_UP: Duration = Duration::from_secs(10);
 
 /// Ends a call's hold: posts what was delivered, or gives all of it back.
 pub async fn settle(app: &Arc<App>, call: Call, admitted: Admitted, outcome: Outcome) {
-    // An answer without any output is free.
-    let delivered = outcome.served.as_ref().filter(|served| served.meter.output_bytes > 0);
-    let record = delivered.map(|served| record(app, &call, &admitted, served));
-    step(app, &call, record.as_ref()).await;
+    let record = delivered(&outcome).then(|| record(app, &call, &admitted, &outcome));
+    if let Some(record) = &record
+        && outcome.end == CallOutcome::Completed
+    {
+        app.lengths.saw(&record.key, &record.model, record.billed.completion);
+    }
     sample(app, &call, &outcome, record.as_ref());
     tracing::debug!(
         call = %call.id,
         model = %call.view.model,
-        provider = outcome.served.as_ref().map(|served| served.provider.id.as_str()),
+        provider = outcome.parts.last().map(|served| served.provider.id.as_str()),
         cost_nano = record.as_ref().map_or(0, |record| record.cost.get()),
         error = outcome.error,
-        "a call was settled"
+        "a call ended"
     );
+    step(app, &call, record).await;
 }
 
-/// Posts or voids, asking again for as long as [`GIVE_UP`]: both are idempotent, and the hold is renewed meanwhile.
-async fn step(app: &App, call: &Call, record: Option<&UsageRecord>) {
+/// Whether there is anything to pay for: an answer without any output is free.
+fn delivered(outcome: &Outcome) -> bool {
+    outcome.parts.iter().any(|served| served.meter.output_bytes > 0)
+}
+
+/// Posts or voids. A post that the ledger cannot take now is journalled and replayed when it can; a void is asked for
+/// again while that may help: a hold nobody gives back expires.
+async fn step(app: &Arc<App>, call: &Call, record: Option<UsageRecord>) {
     let first = Instant::now();
     let mut pause = RETRY_FIRST;
-    let name = if record.is_some() { "post" } else { "void" };
+    let (name, give_up) = match record {
+        Some(_) => ("post", GIVE_UP),
+        None => ("void", VOID_GIVE_UP),
+    };
     loop {
         let began = Instant::now();
-        let done = match record {
+        let done = match &record {
             Some(record) => app.ledger.post(record, now_ms()).await.map(|_posted| ()),
             None => app.ledger.void(&call.key.account, &call.id).await.map(|_released| ()),
         };
@@ -51,9 +65,12 @@ async fn step(app: &App, call: &Call, record: Option<&UsageRecord>) {
         let Err(error) = done else { return };
         // What the ledger refuses it refuses for good; only what it could not do is asked for again.
         let may_pass = matches!(error, LedgerError::Unavailable(_));
-        if !may_pass || first.elapsed() > GIVE_UP || app.stop.ended.is_cancelled() {
+        if may_pass && journalled(app, call, record.as_ref()).await {
+            return;
+        }
+        if !may_pass || first.elapsed() > give_up || app.stop.ended.is_cancelled() {
             // The record holds no words of the call, only ids, counts and amounts.
-            let record = record.and_then(|record| serde_json::to_string(record).ok());
+            let record = record.and_then(|record| serde_json::to_string(&record).ok());
             tracing::error!(call = %call.id, step = name, %error, record, "a call could not be settled; its hold will expire");
             return;
         }
@@ -63,59 +80,148 @@ async fn step(app: &App, call: &Call, record: Option<&UsageRecord>) {
     }
 }
 
+/// Whether the record is on disk now, to be posted later.
+async fn journalled(app: &Arc<App>, call: &Call, record: Option<&UsageRecord>) -> bool {
+    let Some(record) = record.cloned() else { return false };
+    let journal = app.clone();
+    let written = tokio::task::spawn_blocking(move || journal.journal.append(&record)).await;
+    match written {
+        Ok(Ok(())) => {
+            tracing::warn!(call = %call.id, "the ledger does not answer; the post is journalled");
+            true
+        }
+        Ok(Err(error)) => {
+            tracing::error!(call = %call.id, error = format!("{error:#}"), "a post could not be journalled");
+            false
+        }
+        Err(_stopped) => false,
+    }
+}
+
 /// The usage record of a call that delivered something.
-fn record(app: &App, call: &Call, admitted: &Admitted, served: &Served) -> UsageRecord {
-    // A provider that breaks off keeps what it delivered and forfeits the prompt and the price of the call.
-    let prompt = served.end != CallOutcome::Broken;
-    let Metered {
-        claimed,
-        counted,
-        billed,
-        counted_by,
-    } = served.meter.bill(&call.view, prompt, admitted.output_tokens_max);
-    let mut price = price(&served.attempt.price);
-    if !prompt {
-        price.call = Nano::default();
-    }
-    let mut cost = price.cost(&billed).unwrap_or(admitted.held);
-    if cost > admitted.held {
-        tracing::error!(call = %call.id, %cost, held = %admitted.held, "a cost above its quote was cut to the quote");
-        cost = admitted.held;
-    }
+fn record(app: &App, call: &Call, admitted: &Admitted, outcome: &Outcome) -> UsageRecord {
     let fee_bps = FeeBps::new(app.config.ledger.fee_bps).unwrap_or(FeeBps::ZERO);
-    let (fee, earned) = fee_bps.split(cost);
-    let offer = served.provider.model(&call.view.model);
-    let leg = Leg {
-        provider: served.provider.payee.clone(),
-        quantization: offer.and_then(|offer| offer.quantization.clone()),
-        price,
-        tokens: billed,
-        cost,
-        fee,
-        earned,
-    };
+    let mut bill = Bill::new(call, admitted, fee_bps);
+    for (at, served) in outcome.parts.iter().enumerate() {
+        // A provider that breaks off keeps what it delivered and forfeits the prompt and the price of the call; the one
+        // that finishes is paid them.
+        let finishes = at + 1 == outcome.parts.len() && outcome.end != CallOutcome::Broken;
+        bill.add(call, served, finishes);
+    }
+    let model = outcome.parts.last().map(|served| served.attempt.model.as_str());
     UsageRecord {
         version: 1,
         call: call.id,
         account: call.key.account.clone(),
         key: call.key.id.clone(),
         endpoint: call.view.endpoint.path().to_owned(),
-        model: call.view.model.to_string(),
+        model: model.unwrap_or(&call.view.model).to_owned(),
         stream: call.view.stream,
         created_ms: call.created_ms,
         ended_ms: now_ms(),
-        first_token_ms: u64::try_from(served.first_token.as_millis()).ok(),
-        outcome: served.end,
-        finish_reason: served.finish_reason.as_deref().map(shortened),
-        legs: vec![leg],
-        claimed,
-        counted,
-        billed,
-        counted_by: counted_by.to_owned(),
+        first_token_ms: u64::try_from(outcome.first_token.as_millis()).ok(),
+        outcome: outcome.end,
+        finish_reason: outcome.finish_reason.as_deref().map(shortened),
+        legs: bill.legs,
+        claimed: bill.claimed,
+        counted: bill.counted,
+        billed: bill.billed,
+        counted_by: "bytes".to_owned(),
         fee_bps,
         quote: admitted.held,
-        cost,
-        fee,
+        cost: bill.cost,
+        fee: bill.fee,
+    }
+}
+
+/// What a call comes to, provider by provider.
+struct Bill {
+    fee_bps: FeeBps,
+    held: Nano,
+    /// Tokens of output per choice that may still be paid for.
+    output_tokens_left: u32,
+    legs: Vec<Leg>,
+    claimed: Option<Tokens>,
+    counted: Tokens,
+    billed: Tokens,
+    cost: Nano,
+    fee: Nano,
+}
+
+impl Bill {
+    fn new(call: &Call, admitted: &Admitted, fee_bps: FeeBps) -> Self {
+        let counted = Tokens {
+            prompt: meter::prompt_bound(&call.view),
+            ..Tokens::default()
+        };
+        Self {
+            fee_bps,
+            held: admitted.held,
+            output_tokens_left: admitted.output_tokens_max,
+            legs: Vec::new(),
+            claimed: None,
+            counted,
+            billed: Tokens::default(),
+            cost: Nano::default(),
+            fee: Nano::default(),
+        }
+    }
+
+    fn add(&mut self, call: &Call, served: &Served, finishes: bool) {
+        if served.meter.output_bytes == 0 && !finishes {
+            return;
+        }
+        let Metered {
+            claimed,
+            counted,
+            billed,
+        } = served.meter.bill(&call.view, finishes, self.output_tokens_left);
+        let spent = u32::try_from(billed.completion).unwrap_or(u32::MAX);
+        // Only a call of one choice is ever continued.
+        self.output_tokens_left = self.output_tokens_left.saturating_sub(spent);
+        let mut price = price(&served.attempt.price);
+        if !finishes {
+            price.call = Nano::default();
+        }
+        let cost = self.within_hold(call, price.cost(&billed).unwrap_or(self.held));
+        let (fee, earned) = self.fee_bps.split(cost);
+        let quantization = served.attempt.quantization.as_ref();
+        self.legs.push(Leg {
+            provider: served.provider.payee.clone(),
+            from_byte: served.from_byte,
+            quantization: quantization.map(|label| label.as_str().to_owned()),
+            price,
+            tokens: billed,
+            cost,
+            fee,
+            earned,
+        });
+        self.counted.completion = self.counted.completion.saturating_add(counted.completion);
+        self.billed = self.billed.plus(&billed);
+        self.cost = self.cost.plus(cost).unwrap_or(self.held);
+        self.fee = self.fee.plus(fee).unwrap_or(self.fee);
+        self.claimed = match (self.claimed, claimed) {
+            // What the one before wrote stands in the next one's prompt.
+            (Some(before), Some(claimed)) => Some(Tokens {
+                completion: before.completion.saturating_add(claimed.completion),
+                reasoning: before.reasoning.saturating_add(claimed.reasoning),
+                ..claimed
+            }),
+            (before, claimed) => claimed.or(before),
+        };
+    }
+
+    /// A part's cost, cut to what is left of the hold. Each part is rounded up, so several may exceed it by a nano each;
+    /// anything beyond that is a defect.
+    fn within_hold(&self, call: &Call, cost: Nano) -> Nano {
+        let left = self.held.minus(self.cost).unwrap_or_default();
+        if cost <= left {
+            return cost;
+        }
+        if cost.get() - left.get() > self.legs.len() as u64 {
+            tracing::error!(call = %call.id, %cost, held = %self.held, "a cost above its quote was cut to the quote");
+        }
+        left
     }
 }
 
@@ -132,22 +238,21 @@ pub fn price(price: &filature_router::Price) -> Price {
 
 fn sample(app: &App, call: &Call, outcome: &Outcome, record: Option<&UsageRecord>) {
     let duration = call.started.elapsed();
-    let served = outcome.served.as_ref();
+    let served = outcome.parts.last();
     let tokens = record.map(|record| record.billed).unwrap_or_default();
-    let streamed = served.filter(|_| call.view.stream);
-    let first_token = streamed.map(|served| served.first_token);
-    let after_first = |served: &Served| {
+    let first_token = served.filter(|_| call.view.stream).map(|_| outcome.first_token);
+    let after_first = |first_token: Duration| {
         let gaps = u32::try_from(tokens.completion).unwrap_or(u32::MAX).saturating_sub(1);
-        (gaps > 0).then(|| duration.saturating_sub(served.first_token) / gaps)
+        (gaps > 0).then(|| duration.saturating_sub(first_token) / gaps)
     };
     let sample = CallSample {
         operation: call.view.endpoint.operation(),
-        model: &call.view.model,
+        model: served.map_or(&*call.view.model, |served| served.attempt.model.as_str()),
         provider: served.map(|served| served.provider.id.as_str()),
         error_type: outcome.error,
         duration,
         first_token,
-        per_output_token: streamed.and_then(after_first),
+        per_output_token: first_token.and_then(after_first),
         prompt_tokens: tokens.prompt,
         completion_tokens: tokens.completion,
         cost_nano: record.map_or(0, |record| record.cost.get()),

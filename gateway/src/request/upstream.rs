@@ -7,8 +7,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use filature_openapi::call::{Continuation, Endpoint, ForEngine};
 use filature_openapi::edit::Segments;
-use filature_provider_sdk::tunnel::{ATTEMPT_HEADER, CALL_HEADER};
+use filature_provider_sdk::tunnel::{ATTEMPT_HEADER, CALL_HEADER, CONTINUE_HEADER};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 use http_body::{Body, Frame, SizeHint};
@@ -17,9 +18,8 @@ use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tracing::Span;
 
-use super::Call;
+use super::attempt::Watched;
 use crate::app::{DirectClient, Worker};
 use crate::config::Config;
 use crate::fleet::provider::{Provider, Reach};
@@ -114,28 +114,42 @@ pub fn direct_client(config: &Config) -> DirectClient {
         .build(tls)
 }
 
-/// Sends `call` to `provider` as its `attempt`-th attempt (from 1) and waits for the head of the answer.
+/// Sends the call to `provider` and waits for the head of the answer. `continues` is the text another provider wrote, which
+/// this one is to go on from.
 ///
 /// Dropping the future, or the body of the response, cancels the call at the provider.
 ///
 /// # Errors
 /// [`OpenError`] when no head came; deadlines are the caller's matter.
 pub async fn open(
+    watch: &Watched<'_>,
     worker: &Worker,
     provider: &Provider,
-    call: &Call,
-    span: &Span,
-    attempt: usize,
     told_output_tokens_max: Option<u32>,
+    continues: Option<&str>,
 ) -> Result<Response<Incoming>, OpenError> {
-    let served = provider.model(&call.view.model);
-    let engine_model = served.and_then(|served| served.engine_model.as_deref());
-    let body = call
-        .view
-        .body_for_engine(&call.body, engine_model, told_output_tokens_max);
+    let call = watch.call;
+    let model = watch.attempt.model.as_str();
+    let engine_model = provider.model(model).and_then(|offer| offer.engine_model.as_deref());
+    let members = match &provider.reach {
+        Reach::Direct(direct) if call.view.endpoint == Endpoint::ChatCompletions => direct.dialect.continue_members(),
+        _ => "",
+    };
+    let body = call.view.body_for_engine(
+        &call.body,
+        ForEngine {
+            model: engine_model.unwrap_or(model),
+            output_tokens_max: told_output_tokens_max,
+            // An empty text is where the answer starts: nothing to go on from.
+            continuation: continues
+                .filter(|text| !text.is_empty())
+                .map(|text| Continuation { text, members }),
+        },
+    );
+    let is_continued = continues.is_some_and(|text| !text.is_empty());
     match &provider.reach {
         Reach::Direct(direct) => {
-            let mut request = request(call, span, attempt, direct.uri(call.view.endpoint), body);
+            let mut request = request(watch, direct.uri(call.view.endpoint), body, is_continued);
             if let Some(authorization) = &direct.authorization {
                 request.headers_mut().insert(AUTHORIZATION, authorization.clone());
             }
@@ -146,21 +160,25 @@ pub async fn open(
                 .map_err(|error| OpenError::Unreachable(chain(&error)))
         }
         Reach::Tunnel(tunnel) => {
-            let request = request(call, span, attempt, tunnel.uri(call.view.endpoint), body);
+            let request = request(watch, tunnel.uri(call.view.endpoint), body, is_continued);
             tunnel.send(request).await
         }
     }
 }
 
-fn request(call: &Call, span: &Span, attempt: usize, uri: Uri, body: Segments) -> Request<EngineBody> {
+fn request(watch: &Watched<'_>, uri: Uri, body: Segments, is_continued: bool) -> Request<EngineBody> {
+    let call = watch.call;
     let mut request = Request::new(EngineBody::from(body));
     *request.method_mut() = http::Method::POST;
     *request.uri_mut() = uri;
     let mut headers = HeaderMap::with_capacity(8);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CALL_HEADER, call.id_header.clone());
-    headers.insert(ATTEMPT_HEADER, HeaderValue::from(attempt));
-    trace::inject(span, &call.headers, &mut headers);
+    headers.insert(ATTEMPT_HEADER, HeaderValue::from(watch.number));
+    if is_continued {
+        headers.insert(CONTINUE_HEADER, HeaderValue::from_static("1"));
+    }
+    trace::inject(&watch.span, &call.headers, &mut headers);
     *request.headers_mut() = headers;
     request
 }

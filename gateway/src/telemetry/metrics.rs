@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use filature_router::Try;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{BoundUpDownCounter, Counter, Histogram, Meter, MeterProvider as _, UpDownCounter};
 use opentelemetry_sdk::Resource;
@@ -52,6 +53,7 @@ struct Instruments {
     tunnels: BoundUpDownCounter<i64>,
     connections: BoundUpDownCounter<i64>,
     attempts: Attempts,
+    further_attempts: Closed<Counter<u64>>,
     rejections: Closed<Counter<u64>>,
     ledger_steps: Closed<Histogram<f64>>,
     ledger_failures: Closed<Counter<u64>>,
@@ -71,6 +73,17 @@ impl Metrics {
             .calls
             .get(sample.operation, sample.model, sample.provider, sample.error_type);
         CallSeries::record(&series, sample);
+    }
+
+    /// An attempt at a provider starts.
+    pub fn attempt_started(&self, kind: Try) {
+        let word = match kind {
+            Try::First => return,
+            Try::Retry => "retry",
+            Try::Hedge => "hedge",
+            Try::Rescue => "rescue",
+        };
+        self.0.further_attempts.with(word, |counter| counter.add(1));
     }
 
     /// An attempt at a provider ended.
@@ -149,6 +162,7 @@ pub(super) fn start(resource: &Resource, collector: Option<&Collector>) -> anyho
         tunnels: at_rest(&names::TUNNELS),
         connections: at_rest(&names::CONNECTIONS),
         attempts: Attempts::new(&meter),
+        further_attempts: Closed::new(counter(&meter, &names::FURTHER_ATTEMPTS), names::KIND),
         rejections: Closed::new(counter(&meter, &names::REJECTIONS), names::CODE),
         ledger_steps: Closed::new(histogram(&meter, &names::LEDGER_STEP), names::STEP),
         ledger_failures: Closed::new(counter(&meter, &names::LEDGER_FAILURES), names::STEP),

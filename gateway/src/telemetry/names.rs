@@ -41,6 +41,8 @@ pub const TOKEN_TYPE: &str = "gen_ai.token.type";
 pub const ERROR_TYPE: &str = "error.type";
 /// Label: how an attempt ended.
 pub const OUTCOME: &str = "filature.outcome";
+/// Label: what a further attempt was for.
+pub const KIND: &str = "filature.kind";
 /// Label: why a request was turned away.
 pub const CODE: &str = "filature.code";
 /// Label: the step of the ledger.
@@ -105,6 +107,9 @@ metrics! {
     CALLS_ACTIVE = "filature.calls.active", Kind::Level, "{call}", [];
     /// Attempts at providers by how they ended.
     ATTEMPTS = "filature.attempts", Kind::Counter, "{attempt}", [PROVIDER, OUTCOME];
+    /// Attempts beyond a call's first, by what they were for: `retry` after a failure, `hedge` beside a slow provider,
+    /// `rescue` of a stream that broke.
+    FURTHER_ATTEMPTS = "filature.attempts.further", Kind::Counter, "{attempt}", [KIND];
     /// Requests turned away, by the code the caller was told.
     REJECTIONS = "filature.rejections", Kind::Counter, "{request}", [CODE];
     /// What calls cost, in nano.

@@ -55,6 +55,7 @@ fn every_metric_of_the_table_is_scraped_under_the_name_of_the_reference() {
         cost_nano: 0,
         ..sample("m", None)
     });
+    metrics.attempt_started(filature_router::Try::Rescue);
     metrics.attempt("p", "served");
     metrics.rejected("model_not_found");
     metrics.ledger_step("reserve", Duration::from_micros(20), true);

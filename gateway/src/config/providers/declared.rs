@@ -1,5 +1,6 @@
 //! The settings of `[[providers]]`, of their models and of what these cost.
 
+use filature_provider_sdk::Dialect;
 use filature_provider_sdk::offer::PRICE_NANO_MAX;
 
 use crate::config::declare::section;
@@ -13,6 +14,9 @@ section! {
         url: String = String::new();
         /// Environment variable that holds the provider's API key, where it wants one.
         api_key_env: Option<String> = None;
+        /// What its engine is, so that a broken answer can be continued there: `vllm`, `sglang`, `llama.cpp`, `ollama` or
+        /// `openai`, which is any other.
+        dialect: Dialect = Dialect::OpenAi;
     }
 }
 
@@ -33,8 +37,10 @@ section! {
         concurrency_max: u32 = 64, 1..=1_000_000;
         /// What it answers: `chat`, `completions`, `embeddings`.
         endpoints: Vec<String> = ["chat", "completions", "embeddings"].map(str::to_owned).to_vec();
-        /// What it can do: `tools`, `json_schema`, `logprobs`, `images`.
+        /// What it can do: `tools`, `json_schema`, `logprobs`, `images`, and `private`: it keeps no prompts.
         capabilities: Vec<String> = Vec::new();
+        /// The sampling parameters it honours, such as `seed` or `top_k`. Empty: those of OpenAI's own API.
+        parameters: Vec<String> = Vec::new();
     }
 }
 

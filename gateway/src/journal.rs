@@ -1,0 +1,275 @@
+//! Posts that the ledger could not take, kept on disk until it can: a finished call is charged once, however long the
+//! ledger is away and whatever becomes of this process meanwhile.
+//!
+//! A segment is a file of records, a line each, appended and synced before a call's task ends. The replayer closes the
+//! segment that is being written, posts its records and deletes it. A crash in between repeats some posts, which the ledger
+//! charges once (`Ledger::post`).
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use filature_billing::{LedgerError, UsageRecord};
+use parking_lot::Mutex;
+
+use crate::app::App;
+use crate::clock::now_ms;
+
+/// The folder of segments inside the data folder.
+const FOLDER: &str = "posts";
+/// What ends a segment's name.
+const EXTENSION: &str = "jsonl";
+/// How often the ledger is asked whether it is back while something is journalled, and how often the folder is looked at
+/// otherwise.
+const EVERY: Duration = Duration::from_secs(1);
+/// Records that are replayed at the same time.
+const REPLAYED_AT_ONCE: usize = 32;
+/// Bytes kept at most; beyond it calls keep their records in memory and ask the ledger themselves.
+const BYTES_MAX: u64 = 1 << 30;
+
+/// The journal of one gateway.
+pub struct Journal {
+    folder: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The segment that is written, if there is one.
+    open: Option<(PathBuf, File)>,
+    /// Number of the next segment.
+    next: u64,
+    /// Bytes in all segments.
+    bytes: u64,
+}
+
+impl Journal {
+    /// The journal in the data folder; segments of an earlier process are found by [`replay`].
+    ///
+    /// # Errors
+    /// When its folder cannot be made or read.
+    pub fn open(data: &Path) -> anyhow::Result<Self> {
+        let folder = data.join(FOLDER);
+        fs::create_dir_all(&folder).with_context(|| format!("the folder {} could not be made", folder.display()))?;
+        let journal = Self {
+            folder,
+            state: Mutex::default(),
+        };
+        let mut state = journal.state.lock();
+        for (number, path) in journal.segments()? {
+            state.next = state.next.max(number + 1);
+            state.bytes += fs::metadata(&path).map_or(0, |segment| segment.len());
+        }
+        drop(state);
+        Ok(journal)
+    }
+
+    /// Writes a record and returns once it is on disk. Blocks: call it where that is allowed.
+    ///
+    /// # Errors
+    /// When the disk does not take it, or the journal is full. The record is then not journalled.
+    pub fn append(&self, record: &UsageRecord) -> anyhow::Result<()> {
+        let mut line = serde_json::to_vec(record)?;
+        line.push(b'\n');
+        let length = line.len() as u64;
+        let mut state = self.state.lock();
+        if state.bytes + length > BYTES_MAX {
+            anyhow::bail!("the journal of posts holds {} bytes, the most it may", state.bytes);
+        }
+        let (path, file) = match &mut state.open {
+            Some(open) => open,
+            None => {
+                let path = self.folder.join(format!("{:012}.{EXTENSION}", state.next));
+                let file = OpenOptions::new()
+                    .append(true)
+                    .create_new(true)
+                    .mode(0o600)
+                    .open(&path)?;
+                // The name itself must be on disk before anybody relies on it.
+                File::open(&self.folder)?.sync_all()?;
+                state.next += 1;
+                state.open.insert((path, file))
+            }
+        };
+        let written = file.write_all(&line).and_then(|()| file.sync_data());
+        if let Err(error) = written {
+            // What was half written is a torn line, which replay passes over; nothing is added behind it.
+            let path = path.display().to_string();
+            state.open = None;
+            return Err(error).context(path);
+        }
+        state.bytes += length;
+        Ok(())
+    }
+
+    /// The segments to be replayed, in order. The one that is written is closed: what comes later goes into a new one.
+    fn closed(&self) -> anyhow::Result<Vec<PathBuf>> {
+        self.state.lock().open = None;
+        Ok(self.segments()?.into_iter().map(|(_, path)| path).collect())
+    }
+
+    fn segments(&self) -> anyhow::Result<Vec<(u64, PathBuf)>> {
+        let mut segments = Vec::new();
+        for entry in fs::read_dir(&self.folder).with_context(|| self.folder.display().to_string())? {
+            let path = entry?.path();
+            let number = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok());
+            if let (Some(number), Some(EXTENSION)) = (number, path.extension().and_then(|word| word.to_str())) {
+                segments.push((number, path));
+            }
+        }
+        segments.sort_unstable();
+        Ok(segments)
+    }
+
+    /// Whether nothing waits to be replayed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.state.lock().bytes == 0
+    }
+
+    fn delete(&self, path: &Path) -> anyhow::Result<()> {
+        let bytes = fs::metadata(path)?.len();
+        fs::remove_file(path)?;
+        let mut state = self.state.lock();
+        state.bytes = state.bytes.saturating_sub(bytes);
+        Ok(())
+    }
+}
+
+/// Posts what is journalled as soon as the ledger takes it, until the gateway ends.
+pub async fn replay(app: Arc<App>) {
+    loop {
+        if !app.journal.is_empty()
+            && app.ledger.ping().await.is_ok()
+            && let Err(error) = round(&app).await
+        {
+            tracing::warn!(error = format!("{error:#}"), "journalled posts wait");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = app.stop.ended.cancelled() => return,
+        }
+    }
+}
+
+async fn round(app: &Arc<App>) -> anyhow::Result<()> {
+    for path in app.journal.closed()? {
+        let read = path.clone();
+        let records = tokio::task::spawn_blocking(move || records(&read)).await??;
+        let count = records.len();
+        for records in records.chunks(REPLAYED_AT_ONCE) {
+            let posts: Vec<_> = records.iter().map(|record| post(app, record)).collect();
+            futures_util::future::try_join_all(posts).await?;
+        }
+        app.journal.delete(&path)?;
+        tracing::info!(posts = count, "journalled posts were replayed");
+    }
+    Ok(())
+}
+
+/// Posts one record. An error means that the ledger is away again; what it refuses for good goes to the log.
+async fn post(app: &App, record: &UsageRecord) -> anyhow::Result<()> {
+    match app.ledger.post(record, now_ms()).await {
+        Ok(_) => Ok(()),
+        Err(LedgerError::Unavailable(error)) => anyhow::bail!("{error}"),
+        Err(error) => {
+            // The record holds no words of the call, only ids, counts and amounts.
+            let text = serde_json::to_string(record)?;
+            tracing::error!(call = %record.call, %error, record = text, "a journalled post is refused for good");
+            Ok(())
+        }
+    }
+}
+
+/// The records of a segment. A torn last line is what a crash leaves: its call was never told to be journalled.
+fn records(path: &Path) -> anyhow::Result<Vec<UsageRecord>> {
+    let mut records = Vec::new();
+    let file = File::open(path).with_context(|| path.display().to_string())?;
+    for (number, line) in BufReader::new(file).split(b'\n').enumerate() {
+        match serde_json::from_slice(&line?) {
+            Ok(record) => records.push(record),
+            Err(error) => {
+                tracing::error!(file = %path.display(), line = number + 1, %error, "a line of the journal cannot be read");
+            }
+        }
+    }
+    Ok(records)
+}
+
+#[cfg(test)]
+mod tests {
+    use filature_billing::{AccountId, CallId, CallOutcome, FeeBps, KeyId, Nano, Tokens};
+
+    use super::*;
+
+    fn record(n: u128) -> UsageRecord {
+        UsageRecord {
+            version: 1,
+            call: CallId::generate(now_ms(), &mut rand::rng()),
+            account: AccountId::parse("acct_a").expect("an id"),
+            key: KeyId::parse("key_a").expect("an id"),
+            endpoint: "/v1/chat/completions".to_owned(),
+            model: format!("m{n}"),
+            stream: true,
+            created_ms: 1,
+            ended_ms: 2,
+            first_token_ms: None,
+            outcome: CallOutcome::Completed,
+            finish_reason: None,
+            legs: Vec::new(),
+            claimed: None,
+            counted: Tokens::default(),
+            billed: Tokens::default(),
+            counted_by: "bytes".to_owned(),
+            fee_bps: FeeBps::ZERO,
+            quote: Nano::default(),
+            cost: Nano::default(),
+            fee: Nano::default(),
+        }
+    }
+
+    fn models(path: &Path) -> Vec<String> {
+        let records = records(path).expect("a segment");
+        records.into_iter().map(|record| record.model).collect()
+    }
+
+    #[test]
+    fn records_survive_the_process_and_a_closed_segment_gets_no_more() {
+        let data = tempfile::tempdir().expect("a folder");
+        let journal = Journal::open(data.path()).expect("a journal");
+        assert!(journal.is_empty());
+        journal.append(&record(1)).expect("written");
+        journal.append(&record(2)).expect("written");
+        drop(journal);
+        let journal = Journal::open(data.path()).expect("a journal");
+        assert!(!journal.is_empty());
+        journal.append(&record(3)).expect("written");
+        let closed = journal.closed().expect("segments");
+        journal.append(&record(4)).expect("written");
+        let read: Vec<_> = closed.iter().map(|path| models(path)).collect();
+        assert_eq!(read, [vec!["m1", "m2"], vec!["m3"]]);
+        for path in &closed {
+            journal.delete(path).expect("deleted");
+        }
+        assert!(!journal.is_empty());
+        let last = journal.closed().expect("segments");
+        assert_eq!(models(&last[0]), ["m4"]);
+        journal.delete(&last[0]).expect("deleted");
+        assert!(journal.is_empty());
+    }
+
+    #[test]
+    fn a_torn_line_does_not_keep_the_others_from_being_read() {
+        let data = tempfile::tempdir().expect("a folder");
+        let journal = Journal::open(data.path()).expect("a journal");
+        journal.append(&record(1)).expect("written");
+        let path = journal.closed().expect("segments").remove(0);
+        let mut file = OpenOptions::new().append(true).open(&path).expect("opened");
+        file.write_all(br#"{"version":1,"call":"gen-"#).expect("written");
+        assert_eq!(models(&path), ["m1"]);
+    }
+}
