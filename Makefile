@@ -11,7 +11,7 @@ UV := target/uv/bin/uv
 UV_VERSION := 0.13.9
 PORT ?= 8080
 
-.PHONY: help demo demo-llm build test test-rust test-acceptance lint fmt bench faults docs requirements clean
+.PHONY: help demo demo-llm build test test-rust test-acceptance lint fmt bench bench-router simulate faults docs requirements clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,7 +52,13 @@ fmt: $(PYTHON) ## Format everything
 bench: ## Measure what the gateway adds to a call, next to nginx
 	loadtest/bench.sh
 
-faults: target/.packages ## Kill agent, engine and gateway under load; the money must add up
+bench-router: ## Measure what one decision of the router costs, at 4 to 10,000 providers
+	cargo bench -p filature-router --bench route
+
+simulate: ## Prove the router against the field's policies, in virtual time; tables, JSON and plots (ARGS="--quick")
+	cargo run --profile simulate -p filature-loadtest -- simulate --out target/simulate $(ARGS)
+
+faults: target/.packages $(PYTHON) ## Break and kill agents, engines and gateways under load; text and money must be whole
 	cargo build --workspace --bins
 	cargo nextest run -p filature-gateway --profile faults --run-ignored only --no-capture
 

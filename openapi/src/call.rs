@@ -123,7 +123,7 @@ pub struct CallView {
     /// Whether a stream of this call that broke can be continued by another engine.
     pub can_continue: bool,
     /// A hash of the prompt's opening, which calls that begin alike share: a chat's messages up to the first of a user
-    /// that brings it to 256 bytes, 16 KiB of them at most; 1 KiB of a completion's prompt. The same on every replica.
+    /// that brings it to 256 bytes, 4 KiB of them at most; 1 KiB of a completion's prompt. The same on every replica.
     /// `None` for embeddings and for what is shorter.
     pub opening: Option<u64>,
     /// `session_id`, else `prompt_cache_key`; `None` if empty.

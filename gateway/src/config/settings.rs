@@ -142,7 +142,7 @@ settings! {
         queue_wait_ms: u64 = 10_000, 0..=DAY_MS;
         /// The same while calls have been waiting for a second without a pause, in milliseconds: under lasting overload a
         /// long queue delays every call and serves no more of them.
-        standing_wait_ms: u64 = 300, 0..=DAY_MS;
+        standing_wait_ms: u64 = 200, 0..=DAY_MS;
         /// Ids of the API keys whose calls may ask for `service_tier: "priority"`; with other keys it counts as `default`.
         priority_keys: Vec<String> = Vec::new();
         /// Whether an answer that breaks off in mid-stream is continued by another provider, where that is sound.

@@ -38,8 +38,6 @@ pub struct Place<'a> {
     ticket: Ticket,
     turn: oneshot::Receiver<Turn>,
     is_used: bool,
-    /// How long it may be waited here, from when it was taken.
-    pub patience: Duration,
 }
 
 impl Lines {
@@ -114,7 +112,6 @@ impl Fleet {
             // One that has left meanwhile does not hear it.
             let _ = displaced.send(Turn::Displaced);
         }
-        let patience = line.patience(now);
         drop(state);
         Ok(Place {
             fleet: self,
@@ -123,7 +120,6 @@ impl Fleet {
             ticket: pushed.ticket,
             turn,
             is_used: false,
-            patience,
         })
     }
 
@@ -137,6 +133,15 @@ impl Fleet {
 }
 
 impl Place<'_> {
+    /// How long it may be waited here, from when the place was taken, as things are now: a line that has come to stand
+    /// asks those who wait already to be content with less, too.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        let state = self.fleet.state.lock();
+        let line = state.lines.lines.get(&self.model);
+        line.map_or(Duration::ZERO, |line| line.patience(self.clock.now()))
+    }
+
     /// Resolves when it is this call's turn, or its place is gone.
     pub async fn turn(&mut self) -> Turn {
         (&mut self.turn).await.unwrap_or(Turn::Displaced)

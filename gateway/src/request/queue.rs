@@ -9,7 +9,7 @@ use crate::fleet::line::Turn;
 use crate::reject::Reject;
 
 /// A call that goes first asks again after this long even if nobody called it: claims and pauses run out in silence.
-const ASK_AGAIN: Duration = Duration::from_millis(250);
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What became of a call in line.
 pub enum Waited {
@@ -44,13 +44,13 @@ pub async fn wait(
         Err(retry_after) => return Waited::Over(later(full, retry_after)),
     };
     let since = Instant::now();
-    let patience = if rank == BEGUN {
-        wait_max
-    } else {
-        place.patience.min(wait_max)
-    };
     let mut gone = std::pin::pin!(gone);
     loop {
+        let patience = if rank == BEGUN {
+            wait_max
+        } else {
+            place.patience().min(wait_max)
+        };
         let left = patience.saturating_sub(since.elapsed());
         tokio::select! {
             turn = place.turn() => if turn == Turn::Displaced { break },

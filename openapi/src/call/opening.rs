@@ -8,7 +8,7 @@ use crate::walk::{span_of, string};
 /// The shortest opening that is worth a name, in bytes: engines cache prompts in blocks of 16 tokens and more.
 const BYTES_MIN: usize = 256;
 /// The most bytes of a chat's messages that are hashed.
-const CHAT_BYTES_MAX: usize = 16 * 1024;
+const CHAT_BYTES_MAX: usize = 4 * 1024;
 /// The most bytes of a completion's prompt that are hashed.
 const TEXT_BYTES_MAX: usize = 1024;
 

@@ -1,14 +1,20 @@
 //! The text a caller has so far: what another provider can go on from.
 
 /// The longest text that is kept for a continuation, in bytes of JSON; a longer answer that breaks ends there.
-const BYTES_MAX: usize = 1 << 20;
+const BYTES_MAX: usize = 256 << 10;
 
 /// Text as the chunks carried it, in the escapes of JSON: joined it is the inside of one JSON string.
 #[derive(Debug, Default)]
 pub(super) struct Delivered {
     escaped: Vec<u8>,
-    /// Chunks at its end that are white space and nothing else.
-    white_chunks: u64,
+    white: White,
+}
+
+/// Chunks at the end of a text that are white space and nothing else.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct White {
+    chunks: u64,
+    bytes: usize,
 }
 
 /// Where a continuation starts.
@@ -24,7 +30,7 @@ pub struct Cut {
     pub is_strict: bool,
     /// How long what was delivered was then, and how often it had been taken up.
     escaped_len: usize,
-    white_chunks: u64,
+    white: White,
     pub(super) splices: usize,
 }
 
@@ -52,7 +58,13 @@ impl Cut {
 impl Delivered {
     /// Adds the inside of a JSON string; `false` when the text has become too long to be kept.
     pub(super) fn push(&mut self, escaped: &[u8]) -> bool {
-        self.white_chunks = if is_white(escaped) { self.white_chunks + 1 } else { 0 };
+        self.white = match white_bytes(escaped) {
+            Some(bytes) => White {
+                chunks: self.white.chunks + 1,
+                bytes: self.white.bytes + bytes,
+            },
+            None => White::default(),
+        };
         self.escaped.extend_from_slice(escaped);
         self.escaped.len() <= BYTES_MAX
     }
@@ -72,10 +84,11 @@ impl Delivered {
         let overlap = text.split_off(text.trim_end().len());
         Some(Cut {
             text,
+            // White space that shared its token with a word before it becomes a token of its own.
+            overlap_tokens: self.white.chunks + u64::from(overlap.len() > self.white.bytes),
             overlap,
-            overlap_tokens: self.white_chunks,
             is_strict: false,
-            white_chunks: self.white_chunks,
+            white: self.white,
             escaped_len: self.escaped.len(),
             splices,
         })
@@ -84,20 +97,21 @@ impl Delivered {
     /// Forgets what came after `cut`: a provider that took up there failed before anything of it was passed on.
     pub(super) fn back_to(&mut self, cut: &Cut) {
         self.escaped.truncate(cut.escaped_len);
-        self.white_chunks = cut.white_chunks;
+        self.white = cut.white;
     }
 }
 
-/// Whether the inside of a JSON string is white space as engines write it.
-fn is_white(escaped: &[u8]) -> bool {
-    let mut rest = escaped;
-    loop {
+/// How many bytes of text the inside of a JSON string is, if that is white space as engines write it.
+fn white_bytes(escaped: &[u8]) -> Option<usize> {
+    let (mut rest, mut bytes) = (escaped, 0);
+    while !rest.is_empty() {
         rest = match rest {
-            [] => return true,
             [b' ', rest @ ..] | [b'\\', b'n' | b't' | b'r', rest @ ..] => rest,
-            _ => return false,
+            _ => return None,
         };
+        bytes += 1;
     }
+    Some(bytes)
 }
 
 /// What a continuation has to say again before it goes on.
@@ -167,9 +181,10 @@ mod tests {
         };
         check(&["The", " cat"], "The cat", "", 0);
         check(&["The", " \"cat\"", "\n", "\n "], "The \"cat\"", "\n\n ", 2);
-        check(&["The", "\n", " cat\n"], "The\n cat", "\n", 0);
+        check(&["The", "\n", " cat\n"], "The\n cat", "\n", 1);
+        check(&["The cat:\n", "   "], "The cat:", "\n   ", 2);
         check(&[" ", "\t"], "", " \t", 2);
-        check(&["絲\u{a0}"], "絲", "\u{a0}", 0);
+        check(&["絲\u{a0}"], "絲", "\u{a0}", 1);
     }
 
     #[test]
