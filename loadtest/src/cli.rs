@@ -4,12 +4,13 @@ mod bench;
 mod engine;
 mod fleet;
 mod run;
+mod simulate;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Simulated engines and fleets for Filature, load on a gateway, and the benchmark of its hot path.
+/// Simulated engines and fleets for Filature, load on a gateway, the benchmark of its hot path, and the router's proof.
 #[derive(Debug, Parser)]
 #[command(name = "filature-loadtest", version, max_term_width = 120)]
 pub struct Cli {
@@ -23,6 +24,7 @@ enum Command {
     Fleet(fleet::FleetArgs),
     Run(run::RunArgs),
     Bench(bench::BenchArgs),
+    Simulate(simulate::SimulateArgs),
 }
 
 impl Cli {
@@ -42,6 +44,7 @@ impl Cli {
             Command::Fleet(args) => args.run(),
             Command::Run(args) => args.run(),
             Command::Bench(args) => args.run(),
+            Command::Simulate(args) => args.run(),
         };
         match done {
             Ok(code) => code,

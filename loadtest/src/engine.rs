@@ -6,7 +6,9 @@
 
 mod body;
 mod call;
+mod continuation;
 mod embeddings;
+mod failing;
 mod pages;
 mod refusal;
 mod schema;
@@ -34,8 +36,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use continuation::SEPARATOR;
 pub use settings::EngineSettings;
-pub use stats::Stats;
+pub use stats::{CallSeen, Ending, Stats};
 
 /// A running engine. Dropped, it stops.
 pub struct Engine {
@@ -87,6 +90,12 @@ impl Engine {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.shared.counters.snapshot()
+    }
+
+    /// The calls that have ended, the last 16,384 of them.
+    #[must_use]
+    pub fn calls(&self) -> Vec<CallSeen> {
+        self.shared.counters.calls(None)
     }
 
     /// Stops as a killed process does: every connection closes, whatever was going on in it. Returns when all have.

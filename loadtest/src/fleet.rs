@@ -3,6 +3,7 @@
 //! Decides who the providers are and when they come and go. Everything between gateway and engine is the product's own.
 
 mod draw;
+mod manners;
 mod ready;
 
 use std::io;
@@ -11,13 +12,14 @@ use std::time::Duration;
 
 use filature_provider_sdk::agent::{self, AgentError, AgentSettings, BadUrl, BaseUrl};
 use filature_provider_sdk::identity::KeyFileError;
-use filature_provider_sdk::{ModelOffer, ProviderKey, PublicKey};
+use filature_provider_sdk::{Dialect, ModelOffer, ProviderKey, PublicKey};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Engine, EngineSettings};
 
 pub use draw::{Spread, Traits, draw};
+pub use manners::Manner;
 pub use ready::NotReady;
 
 /// What a fleet is to be like.
@@ -31,6 +33,15 @@ pub struct FleetSettings {
     pub seed: u64,
     /// How providers differ.
     pub spread: Spread,
+    /// How the first providers behave, one after the other; all others are honest.
+    pub manners: Vec<Manner>,
+    /// What those that are not honest ask, as a factor of their drawn price: below 1 they are cheap, to attract calls.
+    pub bait: f64,
+    /// What the agents are told of their engines; they find out by themselves when `None`, and offer what they found a
+    /// moment after they have joined.
+    pub dialect: Option<Dialect>,
+    /// The quantisation every provider states, if any.
+    pub quantization: Option<String>,
     /// The models every provider serves.
     pub models: Vec<String>,
     /// Calls a provider serves at the same time.
@@ -49,6 +60,10 @@ impl Default for FleetSettings {
             providers: 4,
             seed: 7,
             spread: Spread::default(),
+            manners: Vec::new(),
+            bait: 1.0,
+            dialect: None,
+            quantization: None,
             models: vec!["sim-small".to_owned()],
             concurrency_max: 64,
             keys: None,
@@ -82,8 +97,10 @@ pub struct Provider {
     pub name: String,
     /// Its identity.
     pub id: PublicKey,
-    /// How fast and how dear it is.
+    /// How fast its engine is, were it honest, and what it asks.
     pub traits: Traits,
+    /// How it behaves.
+    pub manner: Manner,
     /// The engine behind it.
     pub engine: Engine,
 }
@@ -116,21 +133,28 @@ impl Fleet {
         for number in 1..=settings.providers {
             let name = format!("sim-{number}");
             let key = key(settings.keys.as_deref(), &name)?;
-            let traits = draw(&settings.spread, settings.seed, number.into());
-            let engine = start_engine(&settings, &name, traits).await?;
+            let manner = settings
+                .manners
+                .get(usize::from(number) - 1)
+                .cloned()
+                .unwrap_or_default();
+            let traits = manner.ask(draw(&settings.spread, settings.seed, number.into()), settings.bait);
+            let engine = start_engine(&settings, &name, traits, &manner).await?;
             let models = settings
                 .models
                 .iter()
-                .map(|model| offer(model, traits, settings.concurrency_max))
+                .map(|model| offer(model, traits, &settings))
                 .collect();
             let mut agent = AgentSettings::new(key, name.clone(), engine.url().parse()?, gateways.clone(), models);
             agent.drain_deadline = settings.drain_deadline;
+            agent.dialect = settings.dialect;
             let id = agent.key.public();
             agents.spawn(agent::run(agent, drain.clone()));
             providers.push(Provider {
                 name,
                 id,
                 traits,
+                manner,
                 engine,
             });
         }
@@ -186,33 +210,39 @@ impl Fleet {
     }
 }
 
-async fn start_engine(settings: &FleetSettings, name: &str, traits: Traits) -> Result<Engine, FleetError> {
-    let settings = EngineSettings {
+async fn start_engine(
+    settings: &FleetSettings,
+    name: &str,
+    traits: Traits,
+    manner: &Manner,
+) -> Result<Engine, FleetError> {
+    let settings = manner.spoil(EngineSettings {
         name: name.to_owned(),
         models: settings.models.clone(),
         ttft: traits.ttft,
         itl: traits.itl,
         concurrency_max: usize::try_from(settings.concurrency_max).ok(),
         ..EngineSettings::default()
-    };
+    });
     Engine::start(settings).await.map_err(|source| FleetError::Io {
         what: format!("the engine of {name}"),
         source,
     })
 }
 
-fn offer(model: &str, traits: Traits, concurrency_max: u32) -> ModelOffer {
+fn offer(model: &str, traits: Traits, settings: &FleetSettings) -> ModelOffer {
     let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     ModelOffer {
         model: model.to_owned(),
         engine_model: None,
-        quantization: None,
+        quantization: settings.quantization.clone(),
         context_tokens_max: 32_768,
         output_tokens_max: 4_096,
-        concurrency_max,
+        concurrency_max: settings.concurrency_max,
         price: traits.price,
         endpoints: list(&["chat", "completions", "embeddings"]),
         capabilities: list(&["tools", "json_schema", "logprobs"]),
+        parameters: None,
     }
 }
 

@@ -111,6 +111,26 @@ async fn a_reset_is_a_reset_before_the_head_and_in_the_middle() {
 }
 
 #[tokio::test]
+async fn a_close_is_an_orderly_end_of_the_connection_before_that_of_the_body() {
+    let engine = engine().await;
+    for stream in [false, true] {
+        let early = with_fault(&engine, stream, json!({"kind": "close"})).await;
+        assert_eq!((early.text.as_str(), early.end), ("", End::Closed));
+    }
+    let late = with_fault(&engine, true, json!({"kind": "close", "at": 3})).await;
+    assert_eq!((late.events(), &late.end), (3, &End::Closed), "{}", late.text);
+    assert!(!late.body_is_whole());
+    let mut lengths = Vec::new();
+    for at in [1, 6, 11] {
+        let part = with_fault(&engine, false, json!({"kind": "close", "at": at})).await;
+        assert_eq!((part.status(), part.end), (200, End::Closed));
+        lengths.push(part.text.len());
+    }
+    assert!(lengths.is_sorted_by(|a, b| a < b), "{lengths:?}");
+    assert_eq!(json!(engine.stats().faults), json!({"close": 6}));
+}
+
+#[tokio::test]
 async fn silence_before_the_head_and_in_the_middle() {
     let engine = engine().await;
     let hang = with_fault(&engine, true, json!({"kind": "hang"})).await;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use filature_loadtest::fleet::{Fleet, FleetSettings, Spread};
+use filature_loadtest::fleet::{Fleet, FleetSettings, Manner, Spread};
 use filature_provider_sdk::Hello;
 use filature_provider_sdk::tunnel::{CHALLENGE_HEADER, HELLO_PATH, verify_hello};
 use http_body_util::{BodyExt as _, Full};
@@ -157,6 +157,62 @@ async fn every_provider_serves_calls_through_its_tunnel_until_it_drains() {
     })
     .await
     .expect("all tunnels are closed");
+}
+
+#[tokio::test]
+async fn bad_manners_are_those_of_the_first_and_they_are_cheap() {
+    let gateway = Gateway::default();
+    let spread = Spread {
+        sigma: 0.0,
+        ..settings(String::new()).spread
+    };
+    let fleet = Fleet::start(FleetSettings {
+        manners: vec![Manner::FastFailer, Manner::Liar],
+        bait: 0.5,
+        spread,
+        ..settings(gateway.start().await)
+    })
+    .await
+    .unwrap();
+    fleet.ready(Duration::from_secs(20)).await.unwrap();
+    let prices: Vec<_> = fleet.providers().iter().map(|each| each.traits.price.prompt).collect();
+    assert_eq!(prices, [25_000_000, 25_000_000, 50_000_000]);
+    let (status, _) = gateway.chat("sim-1", json!({})).await;
+    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+    let calls = (0..3).map(|_| gateway.chat("sim-2", json!({"ttft_ms": 60_000})));
+    let calls = futures_util::future::join_all(calls);
+    let liar = &fleet.providers()[1].engine;
+    let caught = async {
+        while liar.stats().waiting < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let client = filature_loadtest::client::Client::new(&liar.url(), None).unwrap();
+        String::from_utf8(client.get("/metrics").await.unwrap().to_vec()).unwrap()
+    };
+    let metrics = tokio::select! { _ = calls => panic!("nobody waits a minute"), metrics = caught => metrics };
+    assert!(
+        metrics
+            .lines()
+            .all(|line| line.starts_with('#') || line.ends_with(" 0")),
+        "{metrics}"
+    );
+    let (status, _) = gateway.chat("sim-3", json!({})).await;
+    assert_eq!(status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn sixty_providers_are_there_within_seconds() {
+    let gateway = Gateway::default();
+    let began = std::time::Instant::now();
+    let fleet = Fleet::start(FleetSettings {
+        providers: 60,
+        ..settings(gateway.start().await)
+    })
+    .await
+    .unwrap();
+    fleet.ready(Duration::from_secs(20)).await.unwrap();
+    println!("60 providers after {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(10));
 }
 
 #[tokio::test]

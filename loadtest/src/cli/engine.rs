@@ -50,6 +50,9 @@ pub struct EngineArgs {
     /// Fault of every call that brings none of its own, as JSON: '{"kind":"reset","at":5}'.
     #[arg(long, value_name = "JSON")]
     fault: Option<String>,
+    /// Strip white space around the text so far before a chat is continued, as chat templates of Llama 3's kind do.
+    #[arg(long)]
+    trim: bool,
     /// Threads that serve.
     #[arg(long, default_value_t = 1)]
     threads: usize,
@@ -88,6 +91,8 @@ impl EngineArgs {
             concurrency_max: self.concurrency,
             api_key: self.api_key,
             fault,
+            trim: self.trim,
+            ..EngineSettings::default()
         })
     }
 }

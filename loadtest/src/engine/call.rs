@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::continuation::Asked;
 use super::refusal::Refusal;
 use super::sim::Sim;
 
@@ -54,6 +55,8 @@ pub(super) struct Call<'a> {
     pub(super) response_format: Option<Value>,
     pub(super) encoding_format: Option<String>,
     pub(super) dimensions: Option<usize>,
+    continue_final_message: Option<bool>,
+    add_generation_prompt: Option<bool>,
     sim: Option<Sim>,
 }
 
@@ -140,6 +143,23 @@ impl<'a> Call<'a> {
             Some(Some(b'"' | b'[')) => Ok(items.into_iter().map(|item| Cow::Borrowed(item.get())).collect()),
             Some(_) => Ok(vec![Cow::Borrowed(json)]),
         }
+    }
+
+    /// The prompts of a chat or a completion, and what is answered to them already. `trim` as in [`Asked::chat`].
+    pub(super) fn asked(&self, trim: bool) -> Result<Vec<Asked<'a>>, Refusal> {
+        let Some(messages) = self.messages else {
+            return self.prompts()?.into_iter().map(Asked::completion).collect();
+        };
+        if self.continue_final_message != Some(true) {
+            return Ok(vec![Asked::afresh(Cow::Borrowed(messages.get()))]);
+        }
+        if self.add_generation_prompt != Some(false) {
+            return Err(Refusal::bad_request(
+                "`continue_final_message` and `add_generation_prompt` cannot both be true, and the latter is by default"
+                    .to_owned(),
+            ));
+        }
+        Ok(vec![Asked::chat(messages.get(), trim)?])
     }
 
     pub(super) fn sim(&mut self) -> Sim {

@@ -1,24 +1,36 @@
-//! What a simulated engine says about itself (`/v1/models`, `/health`, `/stats`, `/metrics`) and about a request.
+//! What a simulated engine says about itself (`/v1/models`, `/health`, `/version`, `/stats`, `/calls`, `/metrics`) and
+//! about a request.
 
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use serde_json::{Map, Value, json};
 
 use super::body::Body;
 use super::refusal::Refusal;
 use super::serve::{Shared, response};
+use super::stats::Stats;
+
+/// What it says its version is, as vLLM does. By this and by `owned_by` in its list of models an agent takes it for vLLM, and
+/// knows how to have an answer continued.
+const VERSION: &str = r#"{"version":"0.11.0"}"#;
 
 /// The page at this path.
-pub(super) fn page(shared: &Shared, method: &Method, path: &str) -> Result<Response<Body>, Refusal> {
+pub(super) fn page(shared: &Shared, method: &Method, uri: &Uri) -> Result<Response<Body>, Refusal> {
+    let path = uri.path();
     if method != Method::GET {
         return Err(Refusal::no_such_path(path));
     }
     let (kind, text) = match path {
         "/v1/models" => ("application/json", models(shared).to_string()),
         "/health" => ("text/plain", String::new()),
+        "/version" => ("application/json", VERSION.to_owned()),
         "/stats" => ("application/json", json!(shared.counters.snapshot()).to_string()),
+        "/calls" => {
+            let call = uri.query().and_then(|query| query.strip_prefix("call="));
+            ("application/json", json!(shared.counters.calls(call)).to_string())
+        }
         "/metrics" => ("text/plain; version=0.0.4", metrics(shared)),
         _ => return Err(Refusal::no_such_path(path)),
     };
@@ -27,14 +39,17 @@ pub(super) fn page(shared: &Shared, method: &Method, path: &str) -> Result<Respo
 
 fn models(shared: &Shared) -> Value {
     let data = shared.settings.models.iter().map(
-        |model| json!({"id": model, "object": "model", "created": 0, "owned_by": "simulated", "max_model_len": 32_768}),
+        |model| json!({"id": model, "object": "model", "created": 0, "owned_by": "vllm", "max_model_len": 32_768}),
     );
     json!({"object": "list", "data": data.collect::<Vec<_>>()})
 }
 
 /// The load under the names vLLM gives it.
 fn metrics(shared: &Shared) -> String {
-    let stats = shared.counters.snapshot();
+    let stats = match shared.settings.claims_idle {
+        true => Stats::default(),
+        false => shared.counters.snapshot(),
+    };
     let model = shared.settings.models.first().map_or("", String::as_str);
     let mut out = String::new();
     for (name, value) in [

@@ -22,6 +22,19 @@ impl Refusal {
         }
     }
 
+    /// Lost, doubled or foreign text in a request that goes on where another engine broke off.
+    pub(super) fn not_the_beginning(message: String) -> Self {
+        Self {
+            code: Some("not_the_beginning"),
+            ..Self::bad_request(message)
+        }
+    }
+
+    /// Whether it is one of [`Refusal::not_the_beginning`].
+    pub(super) fn is_not_the_beginning(&self) -> bool {
+        self.code == Some("not_the_beginning")
+    }
+
     pub(super) fn no_such_model(model: &str) -> Self {
         Self {
             status: StatusCode::NOT_FOUND,

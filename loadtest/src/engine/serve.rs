@@ -2,23 +2,24 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 
-use super::body::{Body, Then};
+use super::body::Body;
 use super::call::{Call, Operation};
+use super::failing::{happens_at_the_head, spoils_the_usage};
 use super::refusal::Refusal;
-use super::script;
+use super::script::{self, Usual};
 use super::settings::EngineSettings;
-use super::sim::{Fault, FaultKind, duration_ms};
+use super::sim::duration_ms;
 use super::stats::{Counters, Running};
-use super::stream::{Broken, GARBAGE, Pace, Stream};
+use super::stream::{Broken, Pace, Stream};
 use super::wire::Wire;
 use super::{embeddings, pages};
 
@@ -56,8 +57,7 @@ pub(super) async fn answer(
 ) -> Result<Response<Body>, Broken> {
     let (head, body) = request.into_parts();
     let Some(operation) = Operation::at(head.uri.path()).filter(|_| head.method == Method::POST) else {
-        let page =
-            pages::page(&shared, &head.method, head.uri.path()).unwrap_or_else(|refusal| refused(&refusal, None));
+        let page = pages::page(&shared, &head.method, &head.uri).unwrap_or_else(|refusal| refused(&refusal, None));
         return Ok(page);
     };
     let Ok(body) = Limited::new(body, BODY_BYTES_MAX).collect().await else {
@@ -66,7 +66,7 @@ pub(super) async fn answer(
     if let Some(refusal) = wrong_key(&shared, &head.headers) {
         return Ok(refused(&refusal, None));
     }
-    let mut running = Running::start(&shared.counters);
+    let mut running = Running::start(&shared.counters, &head.headers);
     if let Some(places) = &shared.places {
         let waiting = shared.counters.wait();
         let place = Arc::clone(places).acquire_owned().await.map_err(|_| Broken)?;
@@ -93,23 +93,28 @@ fn wrong_key(shared: &Shared, headers: &HeaderMap) -> Option<Refusal> {
 }
 
 /// One request with all that answering it takes.
-struct Exchange<'a> {
+pub(super) struct Exchange<'a> {
     shared: &'a Shared,
     path: &'a str,
     headers: &'a HeaderMap,
     body: &'a Bytes,
-    reset: Arc<AtomicBool>,
+    pub(super) reset: Arc<AtomicBool>,
 }
 
 impl Exchange<'_> {
-    async fn answer(&self, operation: Operation, running: Running) -> Result<Response<Body>, Broken> {
+    async fn answer(&self, operation: Operation, mut running: Running) -> Result<Response<Body>, Broken> {
         let settings = &self.shared.settings;
         let mut call = match self.call(operation) {
             Ok(call) => call,
             Err(refusal) => return Ok(refused(&refusal, Some(running))),
         };
         let sim = call.sim();
-        let fault = sim.fault_on(&settings.name).or(settings.fault.as_ref()).cloned();
+        let attempt = running.attempt();
+        let own = settings
+            .fault
+            .as_ref()
+            .filter(|fault| fault.is_meant_for(&settings.name, attempt));
+        let fault = sim.fault_on(&settings.name, attempt).or(own).cloned();
         if let Some(fault) = &fault
             && happens_at_the_head(fault)
         {
@@ -126,10 +131,25 @@ impl Exchange<'_> {
                 Err(refusal) => Ok(refused(&refusal, Some(running))),
             };
         }
-        let mut script = match script::write(operation, &call, &sim, fault.as_ref(), settings.tokens) {
-            Ok(script) => script,
-            Err(refusal) => return Ok(refused(&refusal, Some(running))),
+        let usual = Usual {
+            tokens: settings.tokens,
+            trim: settings.trim,
         };
+        let mut script = match script::write(operation, &call, &sim, fault.as_ref(), usual) {
+            Ok(script) => script,
+            Err(refusal) => {
+                if refusal.is_not_the_beginning() {
+                    self.shared.counters.misbegun();
+                }
+                return Ok(refused(&refusal, Some(running)));
+            }
+        };
+        if let Some(bytes) = script.continued {
+            running.continues(bytes);
+        }
+        if let Some(fault) = fault.as_ref().filter(|fault| spoils_the_usage(fault)) {
+            running.suffers(fault.kind);
+        }
         script.echo = echo;
         script.id ^= self.shared.calls.fetch_add(1, Ordering::Relaxed) << 20;
         let wire = Wire::new(
@@ -165,114 +185,12 @@ impl Exchange<'_> {
             Err(Refusal::no_such_model(&call.model))
         }
     }
-
-    async fn fail_at_the_head(
-        &self,
-        fault: &Fault,
-        stream: bool,
-        mut running: Running,
-    ) -> Result<Response<Body>, Broken> {
-        let status = fault.status.and_then(|status| StatusCode::from_u16(status).ok());
-        let refuse =
-            |usual: StatusCode, running| Ok(refused(&Refusal::simulated(status.unwrap_or(usual)), Some(running)));
-        match fault.kind {
-            FaultKind::Http429 => refuse(StatusCode::TOO_MANY_REQUESTS, running),
-            FaultKind::Http400 => refuse(StatusCode::BAD_REQUEST, running),
-            FaultKind::Html => Ok(response(
-                status.unwrap_or_default(),
-                "text/html; charset=utf-8",
-                Body::Whole(HTML.into(), Some(running)),
-            )),
-            FaultKind::Empty => {
-                running.finish();
-                let kind = if stream { EVENT_STREAM } else { JSON };
-                Ok(response(status.unwrap_or_default(), kind, Body::Empty))
-            }
-            FaultKind::Hang => std::future::pending().await,
-            FaultKind::Reset => {
-                running.fault();
-                self.reset.store(true, Ordering::Relaxed);
-                Err(Broken)
-            }
-            _ => refuse(StatusCode::INTERNAL_SERVER_ERROR, running),
-        }
-    }
-
-    /// Sends an answer that is not streamed, after `wait`, as the fault has it.
-    async fn whole(
-        &self,
-        answer: Vec<u8>,
-        tokens: u64,
-        wait: Duration,
-        fault: Option<&Fault>,
-        running: Running,
-    ) -> Result<Response<Body>, Broken> {
-        let extra = fault
-            .filter(|fault| fault.kind == FaultKind::SlowDown)
-            .map_or(Duration::ZERO, Fault::gap);
-        if !(wait + extra).is_zero() {
-            tokio::time::sleep(wait + extra).await;
-        }
-        let bytes_in_all = answer.len();
-        let half = bytes_in_all / 2;
-        let mut answer = Bytes::from(answer);
-        let then = match fault.map(|fault| fault.kind) {
-            Some(FaultKind::Reset) => Then::Reset(Arc::clone(&self.reset)),
-            Some(FaultKind::Stall) => Then::Silence,
-            Some(FaultKind::Truncate) => Then::Close,
-            other => {
-                let body = match (other, fault) {
-                    (Some(FaultKind::GiantLine), Some(fault)) => Body::Giant {
-                        left: fault.line_bytes(),
-                        running,
-                        started: false,
-                    },
-                    (Some(FaultKind::Garbage), _) => Body::Whole(Bytes::from_static(GARBAGE), Some(running)),
-                    (Some(FaultKind::HalfFrame), _) => Body::Whole(answer.split_to(half), Some(running)),
-                    (Some(FaultKind::OkWithError), _) => Body::Whole(
-                        Refusal::simulated(StatusCode::INTERNAL_SERVER_ERROR).json().into(),
-                        Some(running),
-                    ),
-                    _ => {
-                        running.tokens(tokens);
-                        Body::Whole(answer, Some(running))
-                    }
-                };
-                return Ok(response(StatusCode::OK, JSON, body));
-            }
-        };
-        let mut response = response(
-            StatusCode::OK,
-            JSON,
-            Body::Part {
-                bytes: answer.split_to(half),
-                then,
-                running,
-                written: false,
-            },
-        );
-        response
-            .headers_mut()
-            .insert(CONTENT_LENGTH, HeaderValue::from(bytes_in_all));
-        Ok(response)
-    }
 }
 
-const JSON: &str = "application/json";
-const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
-const HTML: &str =
-    "<!DOCTYPE html><html><head><title>502 Bad Gateway</title></head><body><h1>Bad Gateway</h1></body></html>\n";
+pub(super) const JSON: &str = "application/json";
+pub(super) const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
 
-const fn happens_at_the_head(fault: &Fault) -> bool {
-    use FaultKind::{Empty, Hang, Html, Http400, Http429, Http500, Reset};
-    match fault.kind {
-        Http500 | Http429 | Http400 | Html | Empty | Hang => true,
-        Reset => fault.at == 0,
-        _ => false,
-    }
-}
-
-fn refused(refusal: &Refusal, running: Option<Running>) -> Response<Body> {
+pub(super) fn refused(refusal: &Refusal, running: Option<Running>) -> Response<Body> {
     let mut response = response(refusal.status, JSON, Body::Whole(refusal.json().into(), running));
     if refusal.status == StatusCode::TOO_MANY_REQUESTS {
         response

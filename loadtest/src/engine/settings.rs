@@ -26,6 +26,10 @@ pub struct EngineSettings {
     pub api_key: Option<String>,
     /// A fault of every call that brings none of its own.
     pub fault: Option<Fault>,
+    /// Strips white space around the text so far before it continues a chat, as chat templates of Llama 3's kind do.
+    pub trim: bool,
+    /// Says in `/metrics` that nothing runs and nothing waits, whatever is true.
+    pub claims_idle: bool,
 }
 
 impl Default for EngineSettings {
@@ -41,6 +45,8 @@ impl Default for EngineSettings {
             concurrency_max: None,
             api_key: None,
             fault: None,
+            trim: false,
+            claims_idle: false,
         }
     }
 }

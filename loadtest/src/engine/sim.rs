@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 /// The field `sim` of a request. Every field is optional; unknown fields are refused so that a typo in a test shows.
@@ -25,6 +25,10 @@ pub struct Sim {
     pub reasoning: u32,
     /// What the engine claims as `usage.prompt_tokens_details.cached_tokens`.
     pub cached_tokens: Option<u64>,
+    /// Let a quarter of the tokens be white space or end in it, as in code and lists.
+    pub spaces: bool,
+    /// Whether white space around the text so far is stripped before a chat is continued; as the engine is set when absent.
+    pub trim: Option<bool>,
     /// What goes wrong.
     pub fault: Option<Fault>,
 }
@@ -36,12 +40,16 @@ pub struct Fault {
     /// Which one.
     pub kind: FaultKind,
     /// Number of the stream's event (counted from 0, the role chunk is the first) at which it happens; 0 when absent.
-    /// An answer that is not streamed breaks before its head at 0 and in the middle of its body otherwise.
+    /// An answer that is not streamed breaks as far into its body as the event is into the stream, in the middle at 0;
+    /// [`FaultKind::Reset`] and [`FaultKind::Close`] break it before its head at 0.
     #[serde(default)]
     pub at: u32,
     /// Names of the engines it happens on; every engine when absent or empty.
     #[serde(default)]
     pub engines: Vec<String>,
+    /// The attempts it happens on, as the header `filature-attempt` numbers them; every request when absent or empty.
+    #[serde(default)]
+    pub attempts: Vec<u32>,
     /// The status to answer with, where the kind is an answer of its own.
     pub status: Option<u16>,
     /// Milliseconds per gap for [`FaultKind::SlowDown`]; 1,000 when absent.
@@ -53,7 +61,7 @@ pub struct Fault {
 }
 
 /// The ways an engine goes wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
     /// Status 500 with an error in OpenAI's form.
@@ -67,6 +75,8 @@ pub enum FaultKind {
     Http400,
     /// The connection is reset (TCP RST).
     Reset,
+    /// The connection is closed (TCP FIN) before the answer is whole, as a process that ends does.
+    Close,
     /// Head and `at` events are sent, then nothing more, and the connection stays open.
     Stall,
     /// Nothing is sent, not even a head, and the connection stays open.
@@ -95,12 +105,10 @@ pub enum FaultKind {
 }
 
 impl Sim {
-    /// The fault, if it is meant for the engine of this name.
+    /// The fault, if it is meant for the engine of this name and for this attempt.
     #[must_use]
-    pub fn fault_on(&self, engine: &str) -> Option<&Fault> {
-        self.fault
-            .as_ref()
-            .filter(|fault| fault.engines.is_empty() || fault.engines.iter().any(|name| name == engine))
+    pub fn fault_on(&self, engine: &str, attempt: Option<u32>) -> Option<&Fault> {
+        self.fault.as_ref().filter(|fault| fault.is_meant_for(engine, attempt))
     }
 }
 
@@ -112,11 +120,32 @@ impl Fault {
             kind,
             at: 0,
             engines: Vec::new(),
+            attempts: Vec::new(),
             status: None,
             ms: None,
             bytes: None,
             usage: None,
         }
+    }
+
+    /// Whether it happens on the engine of this name, in the attempt with this number.
+    #[must_use]
+    pub fn is_meant_for(&self, engine: &str, attempt: Option<u32>) -> bool {
+        let here = self.engines.is_empty() || self.engines.iter().any(|name| name == engine);
+        let now = self.attempts.is_empty() || attempt.is_some_and(|attempt| self.attempts.contains(&attempt));
+        here && now
+    }
+
+    /// How much is sent of an answer in one piece before it breaks, when its stream would have `tokens` tokens.
+    #[must_use]
+    pub fn bytes_sent(&self, bytes_in_all: usize, tokens: u64) -> usize {
+        if self.at == 0 {
+            return bytes_in_all / 2;
+        }
+        // Beside the tokens a stream has a role, a finish reason, usage and `[DONE]`.
+        let events = usize::try_from(tokens.saturating_add(4)).unwrap_or(usize::MAX);
+        let at = usize::try_from(self.at).unwrap_or(usize::MAX);
+        (bytes_in_all.saturating_mul(at) / events).min(bytes_in_all.saturating_sub(1))
     }
 
     /// The gap of [`FaultKind::SlowDown`].

@@ -138,7 +138,14 @@ impl Stream {
             .filter(|fault| fault.at == number)
             .map(|fault| (fault.kind, fault.line_bytes()));
         let mut bytes = event.bytes;
+        if let Some((kind, _)) = due {
+            self.running.suffers(kind);
+        }
         match due {
+            Some((FaultKind::Close, _)) => {
+                self.break_off();
+                return Poll::Ready(Some(Err(Broken)));
+            }
             Some((FaultKind::Reset, _)) => {
                 self.reset.store(true, Ordering::Relaxed);
                 self.break_off();
@@ -265,9 +272,12 @@ impl Stream {
         }
     }
 
-    fn gap_before(&self, n: u32, choice: usize) -> Duration {
+    fn gap_before(&mut self, n: u32, choice: usize) -> Duration {
         match &self.fault {
-            Some(fault) if fault.kind == FaultKind::SlowDown && self.number >= fault.at => return fault.gap(),
+            Some(fault) if fault.kind == FaultKind::SlowDown && self.number >= fault.at => {
+                self.running.suffers(fault.kind);
+                return fault.gap();
+            }
             _ if choice > 0 => return Duration::ZERO,
             _ => {}
         }

@@ -34,10 +34,42 @@ impl PromptHash {
     /// The n-th token: a word after a space, without the space at the very start.
     #[must_use]
     pub fn token(self, n: u64) -> &'static str {
-        let words = WORDS.len() as u64;
-        let word = usize::try_from(self.draw(n) % words).map_or(WORDS[0], |index| WORDS[index]);
+        let word = pick(&WORDS, self.draw(n));
         if n == 0 { word.trim_start() } else { word }
     }
+}
+
+/// An endless text: plain words, or words between which stand tokens that are white space or end in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Words {
+    hash: PromptHash,
+    spaces: bool,
+}
+
+impl Words {
+    /// The text drawn from `hash`, with such tokens if `spaces` says so.
+    #[must_use]
+    pub const fn new(hash: PromptHash, spaces: bool) -> Self {
+        Self { hash, spaces }
+    }
+
+    /// The n-th token. Never empty.
+    #[must_use]
+    pub fn token(self, n: u64) -> &'static str {
+        let draw = self.hash.with(SPACED).draw(n);
+        // A quarter of them; an answer never begins with white space.
+        if self.spaces && n > 0 && draw.is_multiple_of(4) {
+            return pick(&SPACES, draw / 4);
+        }
+        self.hash.token(n)
+    }
+}
+
+/// Keeps the draw of white space apart from that of words.
+const SPACED: u64 = 0x5370_6163_6573;
+
+fn pick<const N: usize>(words: &[&'static str; N], draw: u64) -> &'static str {
+    usize::try_from(draw % N as u64).map_or(words[0], |index| words[index])
 }
 
 /// The finaliser of splitmix64 (Steele, Lea and Flood, 2014).
@@ -117,6 +149,9 @@ static WORDS: [&str; 64] = [
     ".",
 ];
 
+/// What real tokenizers make of code and lists: white space alone, and at the end of other tokens.
+static SPACES: [&str; 8] = [" ", "\n", "\n\n", "  ", ". \n", "\n\n   ", ",\t", ":\n    "];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,6 +178,20 @@ mod tests {
 
     /// Written down once; recorded answers elsewhere depend on it.
     const PINNED: u64 = 6_624_135_742_685_033_707;
+
+    #[test]
+    fn white_space_stands_between_words_and_at_their_end() {
+        let words = Words::new(PromptHash::of(b"x"), true);
+        let tokens: Vec<_> = (0..400).map(|n| words.token(n)).collect();
+        let ending = tokens
+            .iter()
+            .filter(|token| token.ends_with(char::is_whitespace))
+            .count();
+        assert!((60..140).contains(&ending), "{ending} of 400");
+        assert!(!tokens[0].starts_with(char::is_whitespace));
+        let plain = Words::new(PromptHash::of(b"x"), false);
+        assert!((0..400).all(|n| plain.token(n) == PromptHash::of(b"x").token(n)));
+    }
 
     #[test]
     fn no_word_needs_an_escape() {

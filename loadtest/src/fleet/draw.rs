@@ -44,6 +44,23 @@ pub struct Traits {
     pub price: OfferPrice,
 }
 
+impl Traits {
+    /// The same at `factor` times the price.
+    pub(super) fn at_price(mut self, factor: f64) -> Self {
+        let price = &mut self.price;
+        for each in [
+            &mut price.prompt,
+            &mut price.cached_prompt,
+            &mut price.completion,
+            &mut price.reasoning,
+            &mut price.call,
+        ] {
+            *each = scaled(*each, factor);
+        }
+        self
+    }
+}
+
 /// Draws provider number `number` of the fleet with this seed.
 ///
 /// Latency and price are log-normal, as real ones roughly are: a few providers are very slow or very dear. Fast ones
@@ -71,6 +88,16 @@ pub fn draw(spread: &Spread, seed: u64, number: u64) -> Traits {
 fn normal(rng: &mut Xoshiro256PlusPlus) -> f64 {
     let (radius, angle): (f64, f64) = (rng.random(), rng.random());
     (-2.0 * (1.0 - radius).ln()).sqrt() * (TAU * angle).cos()
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "prices are positive and far below 2^53"
+)]
+fn scaled(price: u64, factor: f64) -> u64 {
+    (price as f64 * factor).round() as u64
 }
 
 /// Rounded to whole thousands, so that people can read the prices.
