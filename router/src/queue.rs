@@ -174,6 +174,12 @@ impl<T> Queue<T> {
         }
     }
 
+    /// Whether the call of this ticket waits and goes first.
+    #[must_use]
+    pub fn is_first(&self, ticket: Ticket) -> bool {
+        self.calls.first_key_value().is_some_and(|(first, _)| *first == ticket)
+    }
+
     /// Whether a call of this rank may go ahead of all that wait.
     #[must_use]
     pub fn is_better_than_all(&self, rank: Rank) -> bool {

@@ -147,6 +147,14 @@ impl Place<'_> {
         (&mut self.turn).await.unwrap_or(Turn::Displaced)
     }
 
+    /// Whether it waits still, and before all others.
+    #[must_use]
+    pub fn is_first(&self) -> bool {
+        let state = self.fleet.state.lock();
+        let line = state.lines.lines.get(&self.model);
+        line.is_some_and(|line| line.is_first(self.ticket))
+    }
+
     /// Asks for a plan now, ahead of all that wait.
     ///
     /// # Errors
@@ -157,12 +165,11 @@ impl Place<'_> {
         Ok(plan)
     }
 
-    /// Takes the old place again after a turn that came to nothing.
+    /// Takes the old place again after a [`Turn::Come`] that came to nothing.
     pub fn wait_again(&mut self) {
         let (call, turn) = oneshot::channel();
         let mut state = self.fleet.state.lock();
         if let Some(line) = state.lines.line(&self.model) {
-            line.remove(self.ticket);
             line.put_back(self.ticket, call);
             self.turn = turn;
         }

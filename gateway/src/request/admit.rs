@@ -159,8 +159,15 @@ async fn can_pay(worker: &Worker, call: &Call) -> Result<(), Reject> {
     }
 }
 
-/// Providers that were not tried and ask no more than what is held covers.
-pub fn further(worker: &Worker, call: &Call, admitted: &Admitted, tried: &[ProviderId]) -> Vec<Attempt> {
+/// Providers that were not tried and ask no more than what is held covers, waiting for one in front of all calls that were
+/// not let in yet; none where there is nobody, or `gone` resolves first.
+pub async fn further(
+    worker: &Worker,
+    call: &Call,
+    admitted: &Admitted,
+    tried: &[ProviderId],
+    gone: impl Future<Output = ()>,
+) -> Vec<Attempt> {
     let app = &worker.app;
     let left = app.config.routing.attempts_max.saturating_sub(tried.len());
     let ask = Ask {
@@ -168,8 +175,22 @@ pub fn further(worker: &Worker, call: &Call, admitted: &Admitted, tried: &[Provi
         ceiling: Some(admitted.ceiling),
         ..ask(worker, call)
     };
-    let found = app.fleet.route_at_once(&ask, app.clock.now());
-    let attempts = found.map(|plan| plan.attempts).unwrap_or_default();
+    if left == 0 {
+        return Vec::new();
+    }
+    let plan = match app.fleet.route_at_once(&ask, app.clock.now()) {
+        Ok(plan) => Some(plan),
+        Err(NoRoute::Full { retry_after }) => {
+            let full = Reject::ProvidersFull { retry_after };
+            let wait_max = Duration::from_millis(app.config.routing.queue_wait_ms);
+            match queue::wait(worker, &ask, queue::ADMITTED, wait_max, full, gone).await {
+                Waited::Plan(plan) => Some(*plan),
+                Waited::Over(_) | Waited::Gone => None,
+            }
+        }
+        Err(_) => None,
+    };
+    let attempts = plan.map(|plan| plan.attempts).unwrap_or_default();
     attempts.into_iter().take(left).collect()
 }
 

@@ -165,7 +165,7 @@ impl Frames {
         };
         self.meter = Meter {
             carried_tokens,
-            carried_in_prompt: carried_tokens.saturating_sub(cut.overlap_tokens),
+            carried_in_prompt: carried_tokens.saturating_sub(cut.absent_tokens),
             ..Meter::default()
         };
         if let Some(delivered) = &mut self.delivered {

@@ -21,9 +21,9 @@ pub enum Waited {
     Gone,
 }
 
-/// The rank of a call whose answer has begun: it goes before all that have not, and is not asked to be content with less
-/// time when the line is long.
-pub const BEGUN: Rank = Rank {
+/// The rank of a call that was let in already and has lost its provider: it goes before all that were not, and is not asked
+/// to be content with less time when the line is long.
+pub const ADMITTED: Rank = Rank {
     tier: u8::MAX,
     share: 0,
 };
@@ -46,20 +46,32 @@ pub async fn wait(
     let since = Instant::now();
     let mut gone = std::pin::pin!(gone);
     loop {
-        let patience = if rank == BEGUN {
+        let patience = if rank == ADMITTED {
             wait_max
         } else {
             place.patience().min(wait_max)
         };
         let left = patience.saturating_sub(since.elapsed());
-        tokio::select! {
-            turn = place.turn() => if turn == Turn::Displaced { break },
-            () = tokio::time::sleep(left.min(ASK_AGAIN)) => if left.is_zero() { break },
+        let is_called = tokio::select! {
+            turn = place.turn() => match turn {
+                Turn::Come => true,
+                Turn::Displaced => break,
+            },
+            () = tokio::time::sleep(left.min(ASK_AGAIN)) => {
+                if left.is_zero() {
+                    break;
+                }
+                if !place.is_first() {
+                    continue;
+                }
+                false
+            }
             () = gone.as_mut() => return Waited::Gone,
-        }
+        };
         match place.route(ask) {
             Ok(plan) => return Waited::Plan(Box::new(plan)),
-            Err(NoRoute::Full { .. } | NoRoute::UnknownModel) => place.wait_again(),
+            Err(NoRoute::Full { .. } | NoRoute::UnknownModel) if is_called => place.wait_again(),
+            Err(NoRoute::Full { .. } | NoRoute::UnknownModel) => {}
             Err(NoRoute::NoneEligible { reason }) => return Waited::Over(super::admit::unfit(reason)),
         }
     }

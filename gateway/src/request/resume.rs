@@ -100,6 +100,14 @@ struct Rest {
     delivered: u64,
 }
 
+impl Rest {
+    /// The limit that an engine is told: what it has to say again counts there.
+    fn told(&self) -> u32 {
+        let again = u32::try_from(self.cut.overlap_tokens).unwrap_or(u32::MAX);
+        self.left.saturating_add(again)
+    }
+}
+
 async fn search<'a>(
     worker: &'a Worker,
     call: &'a Call,
@@ -146,7 +154,7 @@ async fn plan(
     ask.prompt_tokens =
         meter::prompt_estimate(&call.view).saturating_add(u32::try_from(rest.delivered).unwrap_or(u32::MAX));
     ask.completion_tokens_min = 1;
-    ask.completion_tokens_max = rest.left;
+    ask.completion_tokens_max = rest.told();
     // A completion's prompt is text already; a chat needs an engine that leaves the last message open.
     if call.view.endpoint == Endpoint::ChatCompletions {
         ask.needs = ask.needs.with(Capabilities::CONTINUE);
@@ -156,7 +164,7 @@ async fn plan(
         Err(NoRoute::Full { retry_after }) => {
             let full = Reject::ProvidersFull { retry_after };
             let wait_max = Duration::from_millis(app.config.routing.queue_wait_ms);
-            match queue::wait(worker, &ask, queue::BEGUN, wait_max, full, std::future::pending()).await {
+            match queue::wait(worker, &ask, queue::ADMITTED, wait_max, full, std::future::pending()).await {
                 Waited::Plan(plan) => Some(*plan),
                 Waited::Over(_) | Waited::Gone => None,
             }
@@ -179,9 +187,7 @@ async fn take_up<'a>(
 ) -> Option<Resumed<'a>> {
     let provider = worker.app.fleet.provider(&attempt.provider)?;
     let number = tried.note(&attempt.provider);
-    // What it has to say again counts for its engine.
-    let again = u32::try_from(rest.cut.overlap_tokens).unwrap_or(u32::MAX);
-    let told = rest.left.saturating_add(again).min(attempt.output_tokens_max);
+    let told = rest.told().min(attempt.output_tokens_max);
     let renamed = renames(&provider, &attempt);
     stream
         .frames

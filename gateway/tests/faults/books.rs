@@ -31,6 +31,15 @@ pub struct Closing {
     pub unnamed: usize,
     /// Spent beyond the records of named calls: by unnamed ones.
     pub unnamed_cost: u64,
+    /// Who broke off in answers that others went on with, once for each.
+    pub broke_off: Vec<String>,
+}
+
+impl Closing {
+    /// Streams that this provider broke off and another went on with.
+    pub fn spliced(&self, provider: &str) -> usize {
+        self.broke_off.iter().filter(|broke| *broke == provider).count()
+    }
 }
 
 /// Checks everything. The gateway must have gone, and every call must have ended.
@@ -59,6 +68,7 @@ pub fn close(stack: &Stack, reports: &[Report], incidents: &[Incident]) -> Closi
         missing_age_max: Duration::ZERO,
         unnamed: reports.iter().filter(|report| report.id.is_none()).count(),
         unnamed_cost: 0,
+        broke_off: Vec::new(),
     };
     let mut costs: HashMap<String, u64> = HashMap::new();
     for report in reports.iter().filter(|report| report.id.is_some()) {
@@ -66,6 +76,8 @@ pub fn close(stack: &Stack, reports: &[Report], incidents: &[Incident]) -> Closi
             Some(record) => {
                 closing.records += 1;
                 check_record(stack, report, &record);
+                let broke = record.legs.iter().rev().skip(1).map(|leg| leg.provider.to_string());
+                closing.broke_off.extend(broke);
                 for leg in &record.legs {
                     *costs.entry(leg.provider.to_string()).or_default() += leg.cost.get();
                 }
@@ -93,21 +105,18 @@ fn check_record(stack: &Stack, report: &Report, record: &UsageRecord) {
         .unwrap_or_else(|error| panic!("a record does not add up: {error}: {record:?}"));
     let ask = &report.ask;
     assert_eq!(record.stream, ask.stream, "{record:?}");
-    assert_eq!(record.legs.len(), 1, "one provider served it: {record:?}");
-    let leg = &record.legs[0];
-    let mut price = provider(stack, leg.provider.as_str()).terms.price();
-    if record.outcome == CallOutcome::Broken {
-        price.call = Nano::ZERO;
-        assert_eq!(
-            record.billed.prompt, 0,
-            "who breaks off forfeits the prompt: {record:?}"
-        );
+    for (place, leg) in record.legs.iter().enumerate() {
+        let mut price = provider(stack, leg.provider.as_str()).terms.price();
+        // Who breaks off forfeits the prompt and the price of the call.
+        if place + 1 < record.legs.len() || record.outcome == CallOutcome::Broken {
+            price.call = Nano::ZERO;
+            assert_eq!(leg.tokens.prompt, 0, "{record:?}");
+        }
+        assert_eq!(leg.cost, price.cost(&leg.tokens).expect("a small cost"), "{record:?}");
+        assert_eq!(leg.from_byte > 0, place > 0, "{record:?}");
     }
-    assert_eq!(
-        record.cost,
-        price.cost(&record.billed).expect("a small cost"),
-        "{record:?}"
-    );
+    let completion: u64 = record.legs.iter().map(|leg| leg.tokens.completion).sum();
+    assert_eq!(completion, record.billed.completion, "{record:?}");
     let (billed, tokens) = (record.billed.completion, u64::from(report.tokens));
     let outcome = record.outcome;
     match &report.ending {

@@ -1,11 +1,10 @@
-//! One of several providers dies while it serves. Before the first token nobody may notice; after it, a stream must say
-//! that it broke, and an answer in one piece must come from somebody else.
+//! One of several providers dies while it serves, before the first token or after it: nobody may notice.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::books;
-use crate::caller::{self, Ask, Ending, Leave, PROVIDER_ERROR, Report, Scripts};
+use crate::books::{self, Closing};
+use crate::caller::{self, Ask, Ending, Leave, Report, Scripts};
 use crate::load::Progress;
 use crate::stack::{LedgerKind, Plan, Stack, Terms};
 use crate::wait;
@@ -35,13 +34,13 @@ fn an_engine_killed_before_the_first_token_is_noticed_by_nobody() {
 
 #[test]
 #[ignore = "minutes long: make faults"]
-fn an_agent_killed_in_mid_stream_breaks_its_streams_with_a_word_and_nothing_else() {
+fn an_agent_killed_in_mid_stream_is_noticed_by_nobody() {
     in_mid_stream(Half::Agent);
 }
 
 #[test]
 #[ignore = "minutes long: make faults"]
-fn an_engine_killed_in_mid_stream_breaks_its_streams_with_a_word_and_nothing_else() {
+fn an_engine_killed_in_mid_stream_is_noticed_by_nobody() {
     in_mid_stream(Half::Engine);
 }
 
@@ -75,26 +74,15 @@ fn in_mid_stream(half: Half) {
     // A head and some chunks for each stream: about half of them then come from the one that is killed.
     let progress = scene.progress.clone();
     wait::until_true("tokens to flow", SETTLED_MAX, || progress.events() >= 5 * CALLS as u64);
-    let streams = scene.kill(busiest, half);
+    let calls_hit = scene.kill(busiest, half);
+    let victim = scene.stack.providers[busiest].id.clone();
     let reports = scene.answers(calls);
-    let broke = Ending::Broken {
-        code: PROVIDER_ERROR.to_owned(),
-    };
-    let broken = reports.iter().filter(|report| report.ending == broke).count();
     for report in &reports {
-        let allowed = report.ending == Ending::Complete || (report.ask.stream && report.ending == broke);
-        assert!(allowed, "{half:?} killed: {report:?}");
-        assert!(
-            report.ending == Ending::Complete || report.tokens < report.ask.tokens,
-            "{report:?}"
-        );
+        assert_eq!(report.ending, Ending::Complete, "{half:?} killed: {report:?}");
     }
-    println!("  {streams} calls ran on the {half:?} killed: {broken} streams broke and said so");
-    assert!(
-        (1..=streams).contains(&(broken as u64)),
-        "the streams of the victim break, and no others"
-    );
-    scene.close(&reports);
+    let went_on = scene.close(&reports).spliced(&victim);
+    println!("  {calls_hit} calls ran on the {half:?} killed: {went_on} streams went on elsewhere");
+    assert!(went_on > 0, "some of its streams had begun");
 }
 
 /// Several providers, and calls that are all under way at once.
@@ -182,7 +170,7 @@ impl Scene {
     }
 
     /// Stops the gateway and closes the books: every call has a record that says what its caller saw.
-    fn close(mut self, reports: &[Report]) {
+    fn close(mut self, reports: &[Report]) -> Closing {
         wait::until_true("every hold to be settled", SETTLED_MAX, || self.stack.held() == Some(0));
         let mut gateway = self.stack.take_gateway();
         gateway.terminate();
@@ -193,5 +181,6 @@ impl Scene {
             assert!(!log.contains("panicked"), "{name} panicked");
             assert!(!log.contains("orphaned holds were swept"), "{name} lost a hold");
         }
+        closing
     }
 }

@@ -9,15 +9,21 @@
 //! `cargo build --workspace --bins && cargo nextest run --profile faults -p filature-gateway --run-ignored only`.
 //! `FILATURE_SEED` repeats a run's choices; every run prints its seed.
 
+mod attraction;
 mod books;
 mod caller;
+mod cancel;
 mod chaos;
+mod crowd;
 mod drain;
 mod failover;
 mod killer;
 mod load;
 mod operator;
+mod overload;
 mod process;
+mod real;
+mod rescue;
 mod seed;
 mod stack;
 mod verdict;

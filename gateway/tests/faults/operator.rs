@@ -17,8 +17,8 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// An account with `ton` of credit, and an API key of it.
-    pub fn customer(&self, ton: &str) -> (AccountId, String) {
+    /// An account with `ton` of credit, an API key of it, and that key's id.
+    pub fn customer(&self, ton: &str) -> (AccountId, String, String) {
         let account: Account = self.run(&["accounts", "create", "under fire"]);
         let id = account.id.to_string();
         let credited: Credited = self.run(&["accounts", "credit", &id, ton, "--id", "once"]);
@@ -29,7 +29,7 @@ impl Operator {
             "a credit counts once"
         );
         let key: CreatedKey = self.run(&["keys", "create", "--account", &id, "--name", "faults"]);
-        (account.id, key.key)
+        (account.id, key.key, key.record.id.to_string())
     }
 
     /// One account's balances.

@@ -17,7 +17,7 @@ use crate::operator::Operator;
 use crate::process::Process;
 use crate::wait;
 use home::Home;
-pub use home::free_port;
+pub use home::{free_port, program};
 pub use provider::{Provider, Terms};
 
 /// The model that every provider serves.
@@ -26,6 +26,9 @@ pub const MODEL: &str = "sim-small";
 const JOINED_MAX: Duration = Duration::from_secs(40);
 /// Where the account starts, in TON.
 const CREDIT: &str = "1000";
+
+/// Stands for the id of the customer's key in a plan's settings of the gateway.
+pub const KEY_ID: &str = "{key}";
 
 /// Which of the two ledgers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +80,7 @@ impl Stack {
             program: home::program("filature"),
             ledger,
         };
-        let (account, key) = operator.customer(CREDIT);
+        let (account, key, key_id) = operator.customer(CREDIT);
         let port = free_port();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -90,7 +93,7 @@ impl Stack {
             providers: Vec::new(),
             account,
             kind: plan.ledger,
-            settings: plan.gateway,
+            settings: plan.gateway.iter().map(|word| word.replace(KEY_ID, &key_id)).collect(),
             port,
             _redis: redis,
             redis_url,
@@ -139,6 +142,9 @@ impl Stack {
     /// Waits until all providers are in the fleet.
     pub fn wait_until_joined(&self) {
         let all = self.providers.len();
+        if all == 0 {
+            return;
+        }
         wait::until_true("every provider to be in the fleet", JOINED_MAX, || {
             self.joined() == Some(all)
         });
@@ -178,6 +184,11 @@ impl Stack {
     /// Everything that all processes of this kind (`gateway`, `engine-0`, …) have printed, one log for each name.
     pub fn logs(&self) -> Vec<(String, String)> {
         self.home.logs()
+    }
+
+    /// The folder of logs, keys and ledger.
+    pub fn path(&self) -> &Path {
+        self.home.path()
     }
 
     fn data(&self) -> std::path::PathBuf {

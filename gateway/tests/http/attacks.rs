@@ -118,6 +118,7 @@ async fn a_key_has_one_tunnel() {
         price: OfferPrice::default(),
         endpoints: vec!["chat".to_owned()],
         capabilities: Vec::new(),
+        parameters: None,
     }];
     let key = ProviderKey::generate(&mut rand::rng());
     let url = format!("http://127.0.0.1:{}", gateway.port);

@@ -13,6 +13,7 @@ mod accounts;
 mod answers;
 mod attacks;
 mod bad_requests;
+mod preferences;
 mod providers_in_trouble;
 mod routes;
 mod who_may_call;

@@ -63,7 +63,10 @@ impl fmt::Display for Unfit {
             Self::Ignore => "every provider of the model is in `provider.ignore`",
             Self::Order => "no provider of the model is in `provider.order`, and `provider.allow_fallbacks` is false",
             Self::Endpoint => "no provider serves the model on this endpoint",
-            Self::Capability => "no provider of the model supports a feature the call uses",
+            Self::Capability => {
+                "no provider of the model supports a feature the call uses, or a parameter that \
+                 `provider.require_parameters` demands"
+            }
             Self::Private => "no provider of the model meets `provider.data_collection`: \"deny\"",
             Self::Precision => "no provider of the model is in one of `provider.quantizations`",
             Self::Quantization => "no other provider of the model has the quantisation of the answer so far",

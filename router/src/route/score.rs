@@ -72,18 +72,22 @@ pub(crate) fn score(seat: &Seat, ask: &Ask<'_>, forecast: &Forecast, jitter: f64
     let reading_s = READING_WEIGHT * f64::from(completion) * forecast.gap_s;
     let errors = 1.0 + ERROR_WEIGHT * seat.seen.errors.weight(now);
     let fill = seat.load(now) / f64::from(seat.limit().max(1));
-    let strain = errors * (1.0 + CROWDING * fill * fill);
+    let crowding = 1.0 + CROWDING * fill * fill;
+    let strain = errors * crowding;
     let waiting_s = forecast.first_token_s * (1.0 + IMPATIENCE * forecast.first_token_s);
-    let time_s = (waiting_s + reading_s) * strain;
+    let time_s = (waiting_s + reading_s) * errors;
     let cost = cost_nano(seat, ask);
     // At least one nano, so that free providers differ by their random factor too.
     let expected = |exchange: f64| (cost + exchange * time_s).max(1.0);
     let exchange = ask.nano_per_second();
     match ask.preferences.and_then(|wishes| wishes.sort) {
         None => {
-            let expected = expected(exchange);
-            let rank = expected * jitter;
-            Score { expected, rank }
+            // Room left for a burst is worth something here, but no part of what the market asks.
+            let roomy = (cost + exchange * time_s * crowding).max(1.0);
+            Score {
+                expected: expected(exchange),
+                rank: roomy * jitter,
+            }
         }
         Some(Sort::Price) => Score {
             expected: expected(exchange),

@@ -54,10 +54,17 @@ pub(super) async fn search<'a>(
     };
     let hedge_after = admitted.plan.hedge_after.filter(|_| call.view.stream);
     let mut found = search.pass(&admitted.plan.attempts, hedge_after).await;
-    if let Found::Nobody(Reject::ProvidersFailed { .. } | Reject::ProvidersTimedOut { .. }) = found {
-        let further = admit::further(worker, call, admitted, &search.tried.providers);
-        if !further.is_empty() {
-            found = search.pass(&further, None).await;
+    // A plan made when most were full is short, and the fleet may know others by now.
+    while let Found::Nobody(Reject::ProvidersFailed { .. } | Reject::ProvidersTimedOut { .. }) = found {
+        let tried_before = search.tried.count;
+        let gone = search.answer.closed();
+        let further = admit::further(worker, call, admitted, &search.tried.providers, gone).await;
+        if further.is_empty() {
+            break;
+        }
+        found = search.pass(&further, None).await;
+        if search.tried.count == tried_before {
+            break; // The budget of retries is spent, or those named have just left.
         }
     }
     (found, search.tried, search.answer)

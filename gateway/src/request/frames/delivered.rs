@@ -26,6 +26,8 @@ pub struct Cut {
     pub overlap: String,
     /// About how many tokens that is: the continuation makes them anew.
     pub overlap_tokens: u64,
+    /// Tokens of what was delivered that do not stand in `text`.
+    pub absent_tokens: u64,
     /// Whether the continuation is of use only if it repeats all of that.
     pub is_strict: bool,
     /// How long what was delivered was then, and how often it had been taken up.
@@ -43,6 +45,7 @@ impl Cut {
             text: String::new(),
             overlap: self.text + &self.overlap,
             overlap_tokens: tokens,
+            absent_tokens: tokens,
             is_strict: true,
             ..self
         }
@@ -86,6 +89,7 @@ impl Delivered {
             text,
             // White space that shared its token with a word before it becomes a token of its own.
             overlap_tokens: self.white.chunks + u64::from(overlap.len() > self.white.bytes),
+            absent_tokens: self.white.chunks,
             overlap,
             is_strict: false,
             white: self.white,

@@ -36,7 +36,7 @@ def stats(url: str) -> dict[str, int]:
 def served(stack: Stack) -> dict[str, int]:
     """What all engines of the stack counted, added up."""
     counts = [stats(url) for url in stack.engines.values()]
-    return {name: sum(count[name] for count in counts) for name in counts[0]}
+    return {name: sum(count[name] for count in counts) for name in counts[0] if isinstance(counts[0][name], int)}
 
 
 def log(stack: Stack) -> str:

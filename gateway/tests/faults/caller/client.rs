@@ -38,6 +38,11 @@ impl Client {
         }
     }
 
+    /// The server's URL without a path.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
     /// The same call as bytes on a connection of its own, for readers that do not behave as HTTP clients do.
     pub fn raw_post(&self, path: &str, body: &str) -> (SocketAddr, String) {
         let (_, authority) = self.origin.split_once("//").expect("an origin");

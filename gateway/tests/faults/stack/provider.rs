@@ -134,6 +134,8 @@ impl Provider {
             ("--price-call", terms.call.to_string()),
             ("--concurrency", terms.concurrency.to_string()),
             ("--context-tokens", "65536".to_owned()),
+            // Found out by the agent itself it would be known a moment after it has joined.
+            ("--dialect", "vllm".to_owned()),
         ];
         let mut args = vec!["run".to_owned()];
         args.extend(pairs.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]));

@@ -5,7 +5,7 @@ import { after, before, describe, it } from "node:test";
 
 import OpenAI from "openai";
 
-import { collect, model, newCaller, receipt, settled, stack, until } from "../stack.mjs";
+import { collect, model, newCaller, receipt, settled, stack, textOf, until } from "../stack.mjs";
 
 const messages = [{ role: "user", content: "What about Lyon?" }];
 const tools = ["weather", "population"].map((name) => ({
@@ -94,5 +94,19 @@ describe("the simulated engine", () => {
     const chunks = await collect(await client.chat.completions.create(request));
     const text = chunks.map((chunk) => chunk.choices[0]?.delta.content ?? "").join("");
     assert.equal(text, whole.choices[0].message.content);
+  });
+
+  it("goes on where another broke off, and the client notices nothing", async () => {
+    const request = { model, messages, max_tokens: 30, stream: true, stream_options: { include_usage: true } };
+    const whole = await client.chat.completions.create({ ...request, stream: false, stream_options: undefined, sim: { tokens: 30 } });
+    const sim = { tokens: 30, itl_ms: 5, fault: { kind: "close", at: 12, attempts: [1] } };
+    const chunks = await collect(await client.chat.completions.create({ ...request, sim }));
+    assert.equal(textOf(chunks), whole.choices[0].message.content);
+    assert.equal(new Set(chunks.map((chunk) => chunk.id)).size, 1);
+    const choices = chunks.flatMap((chunk) => chunk.choices);
+    assert.deepEqual(choices.map((choice) => choice.delta.role).filter(Boolean), ["assistant"]);
+    assert.equal(choices.filter((choice) => choice.finish_reason).length, 1);
+    assert.equal(chunks.find((chunk) => chunk.usage).usage.completion_tokens, 30);
+    assert.equal(chunks.filter((chunk) => chunk.filature).length, 1, "a splice is told of");
   });
 });
