@@ -159,19 +159,19 @@ async fn can_pay(worker: &Worker, call: &Call) -> Result<(), Reject> {
     }
 }
 
-/// Providers that were not tried and ask no more than what is held covers, waiting for one in front of all calls that were
+/// Providers other than `failed` that ask no more than what is held covers, waiting for one in front of all calls that were
 /// not let in yet; none where there is nobody, or `gone` resolves first.
 pub async fn further(
     worker: &Worker,
     call: &Call,
     admitted: &Admitted,
-    tried: &[ProviderId],
+    failed: &[ProviderId],
     gone: impl Future<Output = ()>,
 ) -> Vec<Attempt> {
     let app = &worker.app;
-    let left = app.config.routing.attempts_max.saturating_sub(tried.len());
+    let left = app.config.routing.attempts_max.saturating_sub(failed.len());
     let ask = Ask {
-        excluded: tried,
+        excluded: failed,
         ceiling: Some(admitted.ceiling),
         ..ask(worker, call)
     };

@@ -69,18 +69,22 @@ impl Outcome {
 pub struct Tried {
     /// How many.
     pub count: usize,
-    /// At whom.
-    pub providers: SmallVec<[ProviderId; 4]>,
+    /// Providers that failed at it, and are not asked again. One that merely lost a race is not among them.
+    pub failed: SmallVec<[ProviderId; 4]>,
 }
 
 impl Tried {
-    /// Notes one more attempt and returns its number, from 1.
-    pub fn note(&mut self, provider: &ProviderId) -> usize {
+    /// Counts one more attempt and returns its number, from 1.
+    pub fn start(&mut self) -> usize {
         self.count += 1;
-        if !self.providers.contains(provider) {
-            self.providers.push(provider.clone());
-        }
         self.count
+    }
+
+    /// A provider failed.
+    pub fn fail(&mut self, provider: &ProviderId) {
+        if !self.failed.contains(provider) {
+            self.failed.push(provider.clone());
+        }
     }
 }
 
@@ -178,6 +182,7 @@ async fn carry<'a>(
             Stopped::Broke => {
                 // The router is told at once; the next plan is to know.
                 watch.ended(End::Broke, "broke");
+                tried.fail(&provider.id);
                 CallOutcome::Broken
             }
         };

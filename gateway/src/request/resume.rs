@@ -148,7 +148,7 @@ async fn plan(
     let mut ask = admit::ask(worker, call);
     ask.model = last.model.as_str();
     ask.fallbacks = &[];
-    ask.excluded = &tried.providers;
+    ask.excluded = &tried.failed;
     ask.ceiling = Some(admitted.ceiling);
     ask.quantization = Some(last.quantization.as_ref().map_or("", |label| label.as_str()));
     ask.prompt_tokens =
@@ -185,8 +185,12 @@ async fn take_up<'a>(
     stream: &mut Stream,
     tried: &mut Tried,
 ) -> Option<Resumed<'a>> {
-    let provider = worker.app.fleet.provider(&attempt.provider)?;
-    let number = tried.note(&attempt.provider);
+    let number = tried.start();
+    let Some(provider) = worker.app.fleet.provider(&attempt.provider) else {
+        // It has left since the plan was made.
+        tried.fail(&attempt.provider);
+        return None;
+    };
     let told = rest.told().min(attempt.output_tokens_max);
     let renamed = renames(&provider, &attempt);
     stream
@@ -206,6 +210,7 @@ async fn take_up<'a>(
             })
         }
         Err(failure) => {
+            tried.fail(&provider.id);
             let (end, outcome) = match failure {
                 Failure::Refused => (End::Refused, "refused"),
                 Failure::TimedOut => (End::FailedEarly, "timed_out"),

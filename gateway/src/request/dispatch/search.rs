@@ -58,7 +58,7 @@ pub(super) async fn search<'a>(
     while let Found::Nobody(Reject::ProvidersFailed { .. } | Reject::ProvidersTimedOut { .. }) = found {
         let tried_before = search.tried.count;
         let gone = search.answer.closed();
-        let further = admit::further(worker, call, admitted, &search.tried.providers, gone).await;
+        let further = admit::further(worker, call, admitted, &search.tried.failed, gone).await;
         if further.is_empty() {
             break;
         }
@@ -146,7 +146,7 @@ impl<'a> Search<'a> {
         if kind != Try::First && !app.fleet.permit(kind, app.clock.now()) {
             return None;
         }
-        let number = self.tried.note(&attempt.provider);
+        let number = self.tried.start();
         let watch = Watched::start(self.worker, self.call, attempt.clone(), number, kind);
         Some(Runner { provider, watch })
     }
@@ -206,6 +206,7 @@ impl<'a> Search<'a> {
     fn failed(&mut self, watch: Watched<'a>, failure: Failure) -> Option<Reject> {
         let attempts = self.tried.count;
         let provider = &watch.attempt.provider;
+        self.tried.fail(provider);
         match failure {
             Failure::Refused => {
                 watch.ended(End::Refused, "refused");

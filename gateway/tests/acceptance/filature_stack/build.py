@@ -33,7 +33,7 @@ SETTINGS = {
         "FILATURE_ROUTING_QUEUE_WAIT_MS": "400",
     },
     # Fifty calls share four slots: the last of them waits its turn.
-    "smollm2": {"FILATURE_ROUTING_QUEUE_WAIT_MS": "120000"},
+    "smollm2": {"FILATURE_ROUTING_QUEUE_WAIT_MS": "120000", "FILATURE_ROUTING_STANDING_WAIT_MS": "120000"},
 }
 COMMON_SETTINGS = {
     "FILATURE_TELEMETRY_LOG_FORMAT": "json",

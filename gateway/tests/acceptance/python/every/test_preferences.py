@@ -60,6 +60,4 @@ def test_a_wish_that_nobody_meets_is_named(caller: Caller, model: str, wish: dic
 
 def test_a_wish_that_is_none_is_refused(caller: Caller, model: str):
     with pytest.raises(openai.BadRequestError):
-        caller.client.chat.completions.create(
-            model=model, messages=MESSAGES, extra_body={"provider": {"onyl": ["x"]}}
-        )
+        caller.client.chat.completions.create(model=model, messages=MESSAGES, extra_body={"provider": {"onyl": ["x"]}})

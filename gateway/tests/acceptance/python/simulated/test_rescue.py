@@ -27,17 +27,13 @@ def two(own_model: str, provide: Callable[..., Provider]) -> tuple[Provider, Pro
 
 
 @pytest.mark.parametrize("kind", ["close", "reset", "stall", "truncate", "half_frame", "garbage", "ok_with_error"])
-def test_a_broken_stream_goes_on_elsewhere(
-    caller: Caller, own_model: str, two: tuple[Provider, Provider], kind: str
-):
+def test_a_broken_stream_goes_on_elsewhere(caller: Caller, own_model: str, two: tuple[Provider, Provider], kind: str):
     bad, good = two
     fields = {"model": own_model, "messages": MESSAGES, "max_tokens": TOKENS, "extra_body": {"sim": {"tokens": TOKENS}}}
     whole = caller.client.chat.completions.create(**fields).choices[0].message.content
     sim = {"tokens": TOKENS, "itl_ms": 5, "fault": {"kind": kind, "at": 12, "engines": [bad.engine]}}
     fields["extra_body"] = {"sim": sim}
-    chunks = list(
-        caller.client.chat.completions.create(**fields, stream=True, stream_options={"include_usage": True})
-    )
+    chunks = list(caller.client.chat.completions.create(**fields, stream=True, stream_options={"include_usage": True}))
     choices = [chunk.choices[0] for chunk in chunks if chunk.choices]
     assert "".join(choice.delta.content or "" for choice in choices) == whole
     assert len({chunk.id for chunk in chunks}) == 1
@@ -48,13 +44,11 @@ def test_a_broken_stream_goes_on_elsewhere(
     assert (bad.stats()["faults"], good.stats()["continued"]) == ({kind: 1}, 1)
 
 
-def test_a_spliced_answer_has_a_leg_for_each_provider(
-    caller: Caller, own_model: str, two: tuple[Provider, Provider]
-):
+def test_a_spliced_answer_has_a_leg_for_each_provider(caller: Caller, own_model: str, two: tuple[Provider, Provider]):
     bad, _ = two
     sim = {"tokens": TOKENS, "itl_ms": 5, "fault": {"kind": "truncate", "at": 12, "engines": [bad.engine]}}
     answer = caller.send("POST", "/v1/chat/completions", chat(own_model, stream=True, max_tokens=TOKENS, sim=sim))
-    last = [line for line in answer.body.decode().splitlines() if '"filature":' in line][0]
+    last = next(line for line in answer.body.decode().splitlines() if '"filature":' in line)
     [splice] = json.loads(last[len("data: ") :])["filature"]["splices"]
     record = caller.receipt(answer.headers["x-request-id"])["record"]
     first, second = record["legs"]
