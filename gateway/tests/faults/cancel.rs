@@ -16,6 +16,7 @@ const STOPPED_MAX_US: u64 = 50_000;
 const NOTED_MAX: Duration = Duration::from_secs(20);
 const CALLS: usize = 40;
 const RACES: usize = 12;
+const HEALTHY: usize = 104;
 
 #[test]
 #[ignore = "minutes long: make faults"]
@@ -115,13 +116,7 @@ fn the_engine_of_an_attempt_that_is_given_up_stops_within_50_ms() {
 #[ignore = "minutes long: make faults"]
 fn the_loser_of_a_race_stops_within_50_ms() {
     let crowd = Crowd::start(&[], Crowd::alike(12, 5.0, 1.0));
-    let warm: Vec<_> = (0..400).map(Case::healthy).collect();
-    for some in warm.chunks(8) {
-        let calls = some.iter().map(|case| hear(&crowd.stack.client, case));
-        for heard in crowd.stack.runtime.block_on(futures_util::future::join_all(calls)) {
-            assert_eq!(heard.is_whole(), Ok(()), "{heard:?}");
-        }
-    }
+    healthy(&crowd, 4 * HEALTHY);
     let mut lags = Vec::new();
     for number in 0..RACES {
         // The first attempt says nothing; long before it counts as lost a second one is started beside it.
@@ -142,14 +137,23 @@ fn the_loser_of_a_race_stops_within_50_ms() {
         // The first token came after the winner had begun; the loser may be stopped a little before the caller sees it.
         let first_us = heard.first_us.expect("a first token");
         lags.push(loser.ended_us.saturating_sub(first_us));
-        let healthy: Vec<_> = (0..24).map(Case::healthy).collect();
-        let calls = healthy.iter().map(|case| hear(&crowd.stack.client, case));
-        crowd.stack.runtime.block_on(futures_util::future::join_all(calls));
+        healthy(&crowd, HEALTHY);
     }
     assert!(lags.len() >= RACES / 2, "{} races of {RACES} calls", lags.len());
     report("a race was lost (after the caller's first token)", lags);
     crowd.wait_until_idle();
     crowd.check_logs();
+}
+
+/// Makes so many calls without a fault, some at once. Rivals may be started for a share of the calls only.
+fn healthy(crowd: &Crowd, calls: usize) {
+    let cases: Vec<_> = (0..calls).map(Case::healthy).collect();
+    for some in cases.chunks(8) {
+        let calls = some.iter().map(|case| hear(&crowd.stack.client, case));
+        for heard in crowd.stack.runtime.block_on(futures_util::future::join_all(calls)) {
+            assert_eq!(heard.is_whole(), Ok(()), "{heard:?}");
+        }
+    }
 }
 
 /// The first attempt and the second, if that ran beside it: started long before the first could be given up (8 s).

@@ -107,9 +107,12 @@ fn at_three_times_the_load_the_admitted_hardly_notice_and_the_rest_are_told_when
         .filter(|call| matches!(call.end, End::Odd(_)))
         .collect();
     assert!(odd.is_empty(), "{} of them: {:?}", odd.len(), odd.first());
+    let early: Vec<_> = light.iter().filter(|call| call.end != End::Served).collect();
     assert!(
-        light.iter().all(|call| call.end == End::Served),
-        "nobody is turned away without need"
+        early.is_empty(),
+        "turned away without need: {} of {}: {early:?}",
+        early.len(),
+        light.len()
     );
     let told = heavy.iter().all(|call| call.end != End::Later(None));
     assert!(told, "everybody who is turned away is told when to come again");
