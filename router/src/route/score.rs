@@ -23,7 +23,7 @@ const CROWDING: f64 = 5.0;
 const ERROR_WEIGHT: f64 = 0.5;
 
 /// The least λ, nanoTON per second, at which the market is judged for callers who sort by speed:
-/// they would pay, but not anything. Chosen here: twenty times the gateway's default.
+/// they would pay, but not anything. Chosen here: fifty times the gateway's default.
 const HASTE_NANO_PER_SECOND: f64 = 1e6;
 
 /// What a second counts among equal prices, nanoTON: always less than one.
