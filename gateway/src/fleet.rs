@@ -99,6 +99,12 @@ impl Fleet {
                 router.apply(event, now);
                 lines.freed(model.as_str(), now);
             }
+            // Limits rise while calls run: where one call has found room, there may be room for the next.
+            Event::Started { model, .. } => {
+                let model = model.clone();
+                router.apply(event, now);
+                lines.freed(model.as_str(), now);
+            }
             Event::Joined { models, .. } => {
                 let models: Vec<ModelId> = models.iter().map(|offered| offered.model.clone()).collect();
                 router.apply(event, now);

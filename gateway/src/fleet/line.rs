@@ -197,6 +197,11 @@ mod tests {
 
     /// A fleet of one provider that takes one call at a time, and has it.
     fn full(calls_max: usize) -> (Fleet, Clock) {
+        one_of(calls_max, 1)
+    }
+
+    /// A fleet of one provider that takes `concurrency_max` calls at a time, and has one.
+    fn one_of(calls_max: usize, concurrency_max: u32) -> (Fleet, Clock) {
         let policy = QueuePolicy {
             calls_max,
             wait_max: Duration::from_secs(10),
@@ -207,7 +212,7 @@ mod tests {
         let offer = OfferedModel {
             model: ModelId::from(MODEL),
             price: Price::default(),
-            concurrency_max: 1,
+            concurrency_max,
             context_tokens_max: 1000,
             output_tokens_max: 1000,
             can: filature_router::Capabilities::NONE,
@@ -283,7 +288,31 @@ mod tests {
             let place = [&mut first, &mut second, &mut flex].into_iter().nth(turn);
             assert!(place.is_some_and(|place| place.route(&ask()).is_ok()));
             start(&fleet, clock);
+            // The next asks whether there is room for it too, finds none and keeps its place.
+            for place in [&mut first, &mut second, &mut flex] {
+                if heard(place) == Some(Turn::Come) {
+                    assert!(place.route(&ask()).is_err());
+                    place.wait_again();
+                }
+            }
         }
+    }
+
+    #[test]
+    fn one_free_place_after_another_is_given_until_none_is_left() {
+        let (fleet, clock) = one_of(8, 2);
+        let mut places = [1, 1, 1].map(|tier| line_up(&fleet, clock, tier));
+        end(&fleet, clock);
+        for place in &mut places[..2] {
+            assert_eq!(heard(place), Some(Turn::Come));
+            assert!(place.route(&ask()).is_ok());
+            start(&fleet, clock);
+        }
+        assert_eq!(heard(&mut places[2]), Some(Turn::Come));
+        assert!(
+            places[2].route(&ask()).is_err(),
+            "one call ended, one place was free before"
+        );
     }
 
     #[test]

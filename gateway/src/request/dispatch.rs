@@ -1,4 +1,4 @@
-//! Step 4, where: finds a provider that answers ([`search`]) and sees its answer through to the end.
+//! Step 4, where: finds a provider that answers (`search`) and sees its answer through to the end.
 //!
 //! [`super::relay`] carries the answer, and where it breaks [`super::resume`] finds somebody to go on.
 

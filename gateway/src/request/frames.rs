@@ -3,7 +3,7 @@
 //! Events pass as they came. Four things are changed: the engine's own name for the model, usage the caller did not ask
 //! for (withheld), a usage chunk the caller asked for and the engine did not send (made from the count), and a missing
 //! `[DONE]` after an answer that is complete. Whole events only: half an event never reaches a caller. What more is
-//! changed where one provider goes on from another is in [`continued`].
+//! changed where one provider goes on from another is in `continued`.
 
 mod continued;
 mod delivered;
