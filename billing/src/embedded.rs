@@ -7,6 +7,10 @@
 mod answer;
 mod entry;
 mod holds;
+mod keys;
+mod leases;
+mod reading;
+mod settings;
 mod state;
 mod store;
 mod tables;
@@ -15,42 +19,25 @@ mod writer;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use async_trait::async_trait;
 
 use self::entry::{Done, Entry};
+pub use self::settings::EmbeddedSettings;
+use self::store::Store;
 use self::writer::Shared;
+use crate::calendar::Day;
 use crate::id::{AccountId, CallId, KeyId};
-use crate::key::{KeyHash, KeyRecord};
+use crate::key::{KeyChange, KeyHash, KeyRecord};
 use crate::ledger::{
-    Account, Deposit, Deposited, Earnings, Ledger, LedgerError, Posted, Reserve, ReserveError, Reserved, Swept, Totals,
-    check_text,
+    Account, AuditEntry, Cursor, Deposit, Deposited, Earnings, KeyUse, Ledger, LedgerError, LedgerShard, Posted,
+    Reserve, ReserveError, Reserved, Swept, Totals, Usage, check_text, days,
 };
 use crate::money::Nano;
 use crate::record::UsageRecord;
 
-/// How the embedded ledger trades latency for work.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct EmbeddedSettings {
-    /// How long the writer lets posts gather when they are few. The default is 2 ms.
-    pub gather_min: Duration,
-    /// How long it lets them gather when they are many, since a commit costs about as much as a hundred posts. The
-    /// default is 30 ms.
-    pub gather_max: Duration,
-    /// How many posts and other writes may wait for the writer; above that they are refused. The default is 65,536.
-    pub waiting_max: usize,
-}
-
-impl Default for EmbeddedSettings {
-    fn default() -> Self {
-        Self {
-            gather_min: Duration::from_millis(2),
-            gather_max: Duration::from_millis(30),
-            waiting_max: 1 << 16,
-        }
-    }
-}
+/// All of it is one shard.
+const SHARD: LedgerShard = LedgerShard(0);
 
 /// Opens the ledger in `dir` with the default settings; see [`EmbeddedLedger::open`].
 ///
@@ -91,6 +78,18 @@ impl EmbeddedLedger {
     }
 }
 
+impl EmbeddedLedger {
+    /// Reads what is not in memory: from disk, which may block.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Store) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        let shared = Arc::clone(&self.shared);
+        let done = tokio::task::spawn_blocking(move || read(shared.store())).await;
+        done.map_err(|error| LedgerError::Unavailable(format!("the reader stopped: {error}")))?
+    }
+}
+
 impl Drop for EmbeddedLedger {
     fn drop(&mut self) {
         self.shared.close();
@@ -109,12 +108,10 @@ impl Ledger for EmbeddedLedger {
         self.shared.state().reserve(reserve)
     }
 
-    async fn post(&self, record: &UsageRecord, _now_ms: u64) -> Result<Posted, LedgerError> {
+    async fn post(&self, record: &UsageRecord, now_ms: u64) -> Result<Posted, LedgerError> {
         record.check()?;
-        let entry = Entry::post(record)?;
-        self.shared
-            .state()
-            .begin_post(&record.account, &record.call, record.cost)?;
+        let entry = Entry::post(record, now_ms)?;
+        self.shared.state().begin_post(record)?;
         let Done {
             fresh,
             charged,
@@ -187,6 +184,7 @@ impl Ledger for EmbeddedLedger {
     async fn create_key(&self, key: &KeyRecord, hash: &KeyHash) -> Result<(), LedgerError> {
         check_text(&key.name, "the name of a key")?;
         check_text(&key.hint, "the hint of a key")?;
+        key.limits.check()?;
         self.shared
             .enqueue(Entry::Key {
                 record: key.clone(),
@@ -219,15 +217,83 @@ impl Ledger for EmbeddedLedger {
         Ok(self.shared.state().key(key))
     }
 
+    async fn update_key(&self, key: &KeyId, change: &KeyChange) -> Result<Option<KeyRecord>, LedgerError> {
+        change.check()?;
+        if self.shared.state().key(key).is_none() {
+            return Ok(None);
+        }
+        let (key, change) = (key.clone(), change.clone());
+        let update = Entry::Update {
+            key: key.clone(),
+            change,
+        };
+        self.shared.enqueue(update)?.wait().await?;
+        Ok(self.shared.state().key(&key))
+    }
+
+    async fn key_use(&self, account: &AccountId, key: &KeyId, now_ms: u64) -> Result<Option<KeyUse>, LedgerError> {
+        Ok(self.shared.state().key_use(account, key, now_ms))
+    }
+
     async fn key_spent(&self, account: &AccountId, key: &KeyId) -> Result<Option<Nano>, LedgerError> {
         Ok(self.shared.state().key_spent(account, key))
     }
 
     async fn record(&self, account: &AccountId, call: &CallId) -> Result<Option<UsageRecord>, LedgerError> {
-        let (shared, account, call) = (Arc::clone(&self.shared), account.clone(), *call);
-        // A record that is no longer in memory is read from disk, which may block.
-        let read = tokio::task::spawn_blocking(move || shared.record(&account, &call)).await;
-        read.map_err(|error| LedgerError::Unavailable(format!("the reader stopped: {error}")))?
+        let (account, call) = (account.clone(), *call);
+        self.read(move |store| store.record(&account, &call)).await
+    }
+
+    fn shards(&self) -> Vec<LedgerShard> {
+        vec![SHARD]
+    }
+
+    async fn unsealed(
+        &self,
+        shard: LedgerShard,
+        after: Option<Cursor>,
+        max: usize,
+    ) -> Result<Vec<(Cursor, UsageRecord)>, LedgerError> {
+        if shard != SHARD {
+            return Ok(vec![]);
+        }
+        self.read(move |store| store.unsealed(after, max)).await
+    }
+
+    async fn trim(&self, shard: LedgerShard, up_to: Cursor, now_ms: u64) -> Result<(), LedgerError> {
+        let kept_ms = u64::try_from(self.shared.settings().posted_kept.as_millis()).unwrap_or(u64::MAX);
+        let forget_before_ms = now_ms.saturating_sub(kept_ms);
+        let trim = || Entry::Trim {
+            up_to,
+            forget_before_ms,
+        };
+        while shard == SHARD && self.shared.enqueue(trim())?.wait().await?.fresh {}
+        Ok(())
+    }
+
+    async fn usage(&self, account: &AccountId, from: Day, to: Day) -> Result<Vec<Usage>, LedgerError> {
+        let _span = days(from, to)?;
+        let account = account.clone();
+        self.read(move |store| store.usage(&account, from, to)).await
+    }
+
+    async fn lease(&self, name: &str, holder: &str, ttl_ms: u64, now_ms: u64) -> Result<bool, LedgerError> {
+        check_text(name, "the name of a lease")?;
+        check_text(holder, "the holder of a lease")?;
+        self.shared.check()?;
+        self.shared.state().leases.take(name, holder, ttl_ms, now_ms)
+    }
+
+    async fn audit(&self, entry: &AuditEntry) -> Result<(), LedgerError> {
+        entry.check()?;
+        let json = serde_json::to_vec(entry).map_err(|_| LedgerError::Damaged("the entry cannot be written".into()))?;
+        let entries_max = self.shared.settings().audit_max;
+        self.shared.enqueue(Entry::Audit { json, entries_max })?.wait().await?;
+        Ok(())
+    }
+
+    async fn audit_log(&self, after: Option<Cursor>, max: usize) -> Result<Vec<(Cursor, AuditEntry)>, LedgerError> {
+        self.read(move |store| store.audit_log(after, max)).await
     }
 
     async fn earnings(&self) -> Result<Vec<Earnings>, LedgerError> {

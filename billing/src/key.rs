@@ -11,6 +11,8 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroize;
 
 use crate::id::{AccountId, BadId, KeyId};
+use crate::ledger::{LedgerError, check_text};
+use crate::limits::KeyLimits;
 
 /// What every API key starts with, so that secret scanners can find leaked ones.
 const PREFIX: &str = "sk-fil-";
@@ -139,6 +141,41 @@ pub struct KeyRecord {
     /// When it was revoked, in Unix milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_ms: Option<u64>,
+    /// What it may use.
+    #[serde(default, skip_serializing_if = "KeyLimits::is_empty")]
+    pub limits: KeyLimits,
+}
+
+/// What is to be changed of a key; the rest stays. A revoked key can be changed and stays revoked.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct KeyChange {
+    /// Another name.
+    pub name: Option<String>,
+    /// Another expiry, in Unix milliseconds; `Some(None)` is none.
+    pub expires_ms: Option<Option<u64>>,
+    /// Other limits, in place of all it had.
+    pub limits: Option<KeyLimits>,
+}
+
+impl KeyChange {
+    /// Whether a ledger can keep what the key becomes.
+    pub(crate) fn check(&self) -> Result<(), LedgerError> {
+        check_text(self.name.as_deref().unwrap_or_default(), "the name of a key")?;
+        self.limits.as_ref().map_or(Ok(()), KeyLimits::check)
+    }
+
+    /// Makes the change.
+    pub(crate) fn apply(&self, key: &mut KeyRecord) {
+        if let Some(name) = &self.name {
+            key.name.clone_from(name);
+        }
+        if let Some(expires_ms) = self.expires_ms {
+            key.expires_ms = expires_ms;
+        }
+        if let Some(limits) = &self.limits {
+            key.limits.clone_from(limits);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -158,6 +195,19 @@ mod tests {
         assert_eq!(key.hash(), KeyHash::of(key.expose()));
         assert!(key.expose().ends_with(&key.hint()["sk-fil-…".len()..]));
         assert!(!format!("{key:?}").contains(key.expose()));
+    }
+
+    #[test]
+    fn a_record_from_before_there_were_limits_reads_and_is_written_as_it_was() {
+        let text = r#"{"id":"key_a","account":"acct_a","name":"n","hint":"h","created_ms":1}"#;
+        let mut record: KeyRecord = serde_json::from_str(text).expect("a record");
+        assert!(record.limits.is_empty());
+        assert_eq!(serde_json::to_string(&record).expect("json"), text);
+        let limits = r#"{"requests_per_min":5,"budget":{"amount":9,"period":"week"},"models":["a"]}"#;
+        record.limits = serde_json::from_str(limits).expect("limits");
+        let text = serde_json::to_string(&record).expect("json");
+        assert!(text.ends_with(&format!(r#""limits":{limits}}}"#)), "{text}");
+        assert_eq!(serde_json::from_str::<KeyRecord>(&text).expect("a record"), record);
     }
 
     #[test]

@@ -3,13 +3,23 @@
 //! Per account, always: available + held + spent = deposited. Over all: spent = earned + fees. `available` falls below
 //! zero only when a post comes after its hold was swept. Time is an argument, in Unix milliseconds.
 
-use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
+mod books;
+mod history;
+mod steps;
 
-use crate::id::{AccountId, CallId, KeyId, ProviderId};
-use crate::key::{KeyHash, KeyRecord};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+pub use self::books::{Account, Earnings, KeyUse, Totals};
+pub(crate) use self::history::{AUDIT_READ_MAX, OTHER_MODEL, RECORDS_MAX, USAGE_ROWS_MAX, days};
+pub use self::history::{AuditEntry, BadCursor, Cursor, LedgerShard, Usage, UsageSums};
+pub use self::steps::{Deposit, Deposited, LedgerError, Posted, Reserve, ReserveError, Reserved, Swept};
+use crate::calendar::Day;
+use crate::id::{AccountId, CallId, KeyId};
+use crate::key::{KeyChange, KeyHash, KeyRecord};
 use crate::money::Nano;
-use crate::record::{RecordError, UsageRecord};
+use crate::record::UsageRecord;
 
 /// Keeps balances, holds, keys and usage records.
 ///
@@ -17,23 +27,29 @@ use crate::record::{RecordError, UsageRecord};
 /// answer may be what was lost): post, void and deposit may then simply be repeated, and a hold nobody owns expires.
 #[async_trait]
 pub trait Ledger: Send + Sync + 'static {
-    /// Moves money from available to held, if the key may spend and the account affords it: the quote, or all that is
-    /// available where that is at least `quote_min`.
+    /// Moves money from available to held, if the key may spend, its limits allow the call and the account affords it:
+    /// the quote, or what account and budget afford where that is at least `quote_min`.
     ///
     /// # Errors
-    /// [`ReserveError`] says why not. Nothing is held then, except perhaps after [`ReserveError::Unavailable`].
+    /// [`ReserveError`] says why not: the first reason of key, requests, tokens, concurrent calls, budget, balance.
+    /// Nothing is held and no limit used then, except perhaps after [`ReserveError::Unavailable`].
     async fn reserve(&self, reserve: &Reserve) -> Result<Reserved, ReserveError>;
 
     /// Charges a call: moves its hold to spent and gives the rest back, credits providers and operator, and keeps the
     /// record. Returns once that is durable. A call is charged once, however often it is posted. If its hold was swept
     /// meanwhile, it is charged from what is available, below zero if it must be.
     ///
+    /// The key's tokens per minute then count what was billed instead of what was reserved, its budget the cost of the
+    /// call in the period of `now_ms`, and the usage of the day the call arrived on the whole of it.
+    ///
     /// # Errors
     /// [`LedgerError::Record`] if the record does not add up, [`LedgerError::CostAboveHold`] if its live hold is
-    /// smaller than its cost, and what any step may fail with. The hold stands as before.
+    /// smaller than its cost, [`LedgerError::Conflict`] if the hold is another key's, and what any step may fail with.
+    /// The hold stands as before.
     async fn post(&self, record: &UsageRecord, now_ms: u64) -> Result<Posted, LedgerError>;
 
-    /// Gives a hold back and says how much it was: nothing if there is none (voided before, posted or swept).
+    /// Gives a hold back and says how much it was: nothing if there is none (voided before, posted or swept). The key
+    /// gets its tokens back, but the request it made counts.
     ///
     /// # Errors
     /// What any step may fail with.
@@ -45,7 +61,7 @@ pub trait Ledger: Send + Sync + 'static {
     /// What any step may fail with.
     async fn renew(&self, account: &AccountId, call: &CallId, expires_ms: u64) -> Result<bool, LedgerError>;
 
-    /// Gives back every hold that expired at or before `now_ms`.
+    /// Gives back every hold that expired at or before `now_ms`, as a void does.
     ///
     /// # Errors
     /// What any step may fail with. Some holds may have been given back by then.
@@ -79,7 +95,8 @@ pub trait Ledger: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`LedgerError::UnknownAccount`], [`LedgerError::Conflict`] if another key has this id or hash,
-    /// [`LedgerError::TooLarge`] for a name above 256 bytes, and what any step may fail with.
+    /// [`LedgerError::TooLarge`] for a name above 256 bytes or limits that [`KeyLimits::check`](crate::KeyLimits::check)
+    /// refuses, and what any step may fail with.
     async fn create_key(&self, key: &KeyRecord, hash: &KeyHash) -> Result<(), LedgerError>;
 
     /// The key with this hash, revoked and expired ones too.
@@ -101,17 +118,80 @@ pub trait Ledger: Send + Sync + 'static {
     /// What any step may fail with.
     async fn revoke_key(&self, key: &KeyId, now_ms: u64) -> Result<Option<KeyRecord>, LedgerError>;
 
+    /// Changes a key: every reserve after this has returned feels it. `None` if there is no such key.
+    ///
+    /// # Errors
+    /// [`LedgerError::TooLarge`] as with [`Ledger::create_key`], and what any step may fail with.
+    async fn update_key(&self, key: &KeyId, change: &KeyChange) -> Result<Option<KeyRecord>, LedgerError>;
+
+    /// What is used of a key. `None` if the account has no such key.
+    ///
+    /// # Errors
+    /// What any step may fail with.
+    async fn key_use(&self, account: &AccountId, key: &KeyId, now_ms: u64) -> Result<Option<KeyUse>, LedgerError>;
+
     /// What was posted with a key so far. `None` if the account has no such key.
     ///
     /// # Errors
     /// What any step may fail with.
     async fn key_spent(&self, account: &AccountId, key: &KeyId) -> Result<Option<Nano>, LedgerError>;
 
-    /// The record of a posted call, readable as soon as its post has returned.
+    /// The record of a posted call, readable as soon as its post has returned and until it is trimmed.
     ///
     /// # Errors
     /// What any step may fail with.
     async fn record(&self, account: &AccountId, call: &CallId) -> Result<Option<UsageRecord>, LedgerError>;
+
+    /// The parts that have a stream of records each. Every ledger has the same ones for ever.
+    fn shards(&self) -> Vec<LedgerShard>;
+
+    /// The records of a shard that were not trimmed, in the order of posting, from the first or from the one behind
+    /// `after`: at most `max`, and at most 4,096.
+    ///
+    /// # Errors
+    /// What any step may fail with.
+    async fn unsealed(
+        &self,
+        shard: LedgerShard,
+        after: Option<Cursor>,
+        max: usize,
+    ) -> Result<Vec<(Cursor, UsageRecord)>, LedgerError>;
+
+    /// Forgets a shard's records up to `up_to`. That a call was posted, and for how much, is remembered for as long as
+    /// the ledger's settings say, so a repeated post still charges nothing.
+    ///
+    /// Whoever trims has put the records somewhere durable.
+    ///
+    /// # Errors
+    /// What any step may fail with. Some records, the oldest, may be gone by then.
+    async fn trim(&self, shard: LedgerShard, up_to: Cursor, now_ms: u64) -> Result<(), LedgerError>;
+
+    /// What an account used from one day to another, both included, ordered by day, key and model.
+    ///
+    /// # Errors
+    /// [`LedgerError::TooLarge`] for more than 400 days, and what any step may fail with.
+    async fn usage(&self, account: &AccountId, from: Day, to: Day) -> Result<Vec<Usage>, LedgerError>;
+
+    /// Takes the lease `name` for `holder`, or renews it, for `ttl_ms`: true if it is `holder`'s now. With a `ttl_ms`
+    /// of 0 it is given up. What only one process should do at a time is done under a lease; whoever must not be
+    /// overtaken by a holder that slept through its lease needs another proof.
+    ///
+    /// # Errors
+    /// [`LedgerError::TooLarge`] for a name or holder above 256 bytes, and what any step may fail with.
+    async fn lease(&self, name: &str, holder: &str, ttl_ms: u64, now_ms: u64) -> Result<bool, LedgerError>;
+
+    /// Writes down what an operator did. Returns once that is as durable as a post. The oldest entries go when there
+    /// are more than the ledger's settings allow.
+    ///
+    /// # Errors
+    /// [`LedgerError::TooLarge`] for texts above their bounds, and what any step may fail with.
+    async fn audit(&self, entry: &AuditEntry) -> Result<(), LedgerError>;
+
+    /// What operators did, from the oldest entry or from the one behind `after`: at most `max`, and at most 1,024.
+    ///
+    /// # Errors
+    /// What any step may fail with.
+    async fn audit_log(&self, after: Option<Cursor>, max: usize) -> Result<Vec<(Cursor, AuditEntry)>, LedgerError>;
 
     /// What each provider has earned, ordered by provider.
     ///
@@ -132,202 +212,11 @@ pub trait Ledger: Send + Sync + 'static {
     async fn ping(&self) -> Result<(), LedgerError>;
 }
 
-/// What is asked of [`Ledger::reserve`].
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Reserve {
-    /// Which call: a new id for each.
-    pub call: CallId,
-    /// Who pays.
-    pub account: AccountId,
-    /// The key it is made with: one of the account's.
-    pub key: KeyId,
-    /// The upper bound of the cost.
-    pub quote: Nano,
-    /// The least that makes the call worth starting; equal to `quote` where less will not do.
-    pub quote_min: Nano,
-    /// The time now.
-    pub now_ms: u64,
-    /// When the hold may be swept, unless renewed.
-    pub expires_ms: u64,
-}
-
-/// A hold.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Reserved {
-    /// How much is held: the most the call may cost. Between `quote_min` and `quote`.
-    pub held: Nano,
-}
-
-/// Why nothing was reserved.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum ReserveError {
-    /// The account does not afford `quote_min`.
-    #[error("the account has {available} nano available, which is too little")]
-    Insufficient {
-        /// What it has, in nano; below zero after a late post.
-        available: i64,
-    },
-    /// There is no such account.
-    #[error("there is no such account")]
-    UnknownAccount,
-    /// The account has no such key.
-    #[error("the account has no such key")]
-    UnknownKey,
-    /// The key was revoked.
-    #[error("the key was revoked")]
-    KeyRevoked,
-    /// The key has expired.
-    #[error("the key has expired")]
-    KeyExpired,
-    /// This call holds money already.
-    #[error("the call holds money already")]
-    AlreadyReserved,
-    /// The ledger could not say.
-    #[error(transparent)]
-    Unavailable(#[from] LedgerError),
-}
-
-/// Why a step failed.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum LedgerError {
-    /// Another process has the embedded ledger open.
-    #[error("the ledger in {0} is in use by another process")]
-    InUse(String),
-    /// The store did not answer in time, answered with an error, or cannot be written.
-    #[error("the ledger is unavailable: {0}")]
-    Unavailable(String),
-    /// What is stored is not what this program wrote.
-    #[error("the ledger is damaged: {0}")]
-    Damaged(String),
-    /// There is no such account.
-    #[error("there is no account {0}")]
-    UnknownAccount(AccountId),
-    /// The record does not add up.
-    #[error(transparent)]
-    Record(#[from] RecordError),
-    /// A call must not cost more than it holds.
-    #[error("the cost of {cost} is above the hold of {held}")]
-    CostAboveHold {
-        /// What was to be charged.
-        cost: Nano,
-        /// What the call holds.
-        held: Nano,
-    },
-    /// An identifier is taken by something else.
-    #[error("{0} exists already and is another")]
-    Conflict(String),
-    /// An amount or a text is too large.
-    #[error("{0} is too large")]
-    TooLarge(&'static str),
-}
-
-/// What a post did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Posted {
-    /// Whether this post charged the call; false if an earlier one had.
-    pub fresh: bool,
-    /// What the caller pays for the call, by this post or by the earlier one.
-    pub charged: Nano,
-    /// What this post gave back of the hold.
-    pub released: Nano,
-}
-
-/// What a sweep gave back.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Swept {
-    /// How many holds.
-    pub holds: u64,
-    /// How much they held.
-    pub released: Nano,
-}
-
-/// Money that arrived for an account.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Deposit {
-    /// What makes it once: repeated with the same id, it is not added again. At most 256 bytes.
-    pub id: String,
-    /// For whom.
-    pub account: AccountId,
-    /// How much.
-    pub amount: Nano,
-    /// Where it came from, for people. At most 256 bytes.
-    pub note: String,
-    /// The time now.
-    pub now_ms: u64,
-}
-
-/// What a deposit did.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Deposited {
-    /// Whether this deposit added the money; false if an earlier one had.
-    pub fresh: bool,
-    /// The account afterwards.
-    pub account: Account,
-}
-
-/// An account and its balances.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Account {
-    /// Which account.
-    pub id: AccountId,
-    /// What people call it.
-    pub name: String,
-    /// When it was made, in Unix milliseconds.
-    pub created_ms: u64,
-    /// All money that ever arrived.
-    pub deposited: Nano,
-    /// What can be reserved, in nano; below zero only after a late post.
-    pub available: i64,
-    /// What running calls hold.
-    pub held: Nano,
-    /// What posted calls cost.
-    pub spent: Nano,
-}
-
-/// What a provider has earned.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Earnings {
-    /// Who.
-    pub provider: ProviderId,
-    /// What callers paid for its part: `fee` and `earned` together.
-    pub cost: Nano,
-    /// The operator's part.
-    pub fee: Nano,
-    /// The provider's part.
-    pub earned: Nano,
-}
-
-/// The sums over all accounts: `deposited = available + held + spent` and `spent = earned + fees`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Totals {
-    /// All money that ever arrived.
-    pub deposited: Nano,
-    /// What can be reserved, in nano.
-    pub available: i128,
-    /// What running calls hold.
-    pub held: Nano,
-    /// What posted calls cost.
-    pub spent: Nano,
-    /// The providers' part of it.
-    pub earned: Nano,
-    /// The operator's part of it.
-    pub fees: Nano,
-    /// How many holds there are.
-    pub holds: u64,
-}
-
-impl Totals {
-    /// Whether nothing appeared and nothing vanished.
-    #[must_use]
-    pub fn are_conserved(&self) -> bool {
-        let signed = |amount: Nano| i128::from(amount.get());
-        let kept = self
-            .available
-            .saturating_add(signed(self.held))
-            .saturating_add(signed(self.spent));
-        kept == signed(self.deposited) && self.earned.plus(self.fees) == Ok(self.spent)
-    }
-}
+/// How long a call is remembered to have been posted, unless the settings say otherwise: longer than any journal of
+/// posts is replayed after.
+pub(crate) const POSTED_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Entries of the audit trail, unless the settings say otherwise.
+pub(crate) const AUDIT_MAX: u64 = 1_000_000;
 
 /// Longest name, note or deposit id, in bytes.
 const TEXT_BYTES_MAX: usize = 256;
@@ -339,4 +228,9 @@ pub(crate) fn check_text(text: &str, what: &'static str) -> Result<(), LedgerErr
     } else {
         Err(LedgerError::TooLarge(what))
     }
+}
+
+/// A record names another key than the one its call was reserved with.
+pub(crate) fn other_key(call: &CallId) -> LedgerError {
+    LedgerError::Conflict(format!("the hold of {call}"))
 }

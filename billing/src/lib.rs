@@ -8,29 +8,52 @@
 // Tests may count on their fingers.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+mod calendar;
+mod hash;
 mod id;
 mod money;
 
 mod price;
 
 mod key;
+mod limits;
 mod record;
+mod served;
 
 mod receipt;
 
+mod epoch;
+mod merkle;
+mod objects;
+mod verify;
+
 mod ledger;
+
+mod seal;
 
 mod embedded;
 mod redis;
 
+pub use calendar::{BadDay, Day, Period};
 pub use embedded::{EmbeddedLedger, EmbeddedSettings, open_embedded};
+pub use epoch::{Cursors, Earned, Epoch, EpochError, EpochHeader, Inclusion, Seal, Sums, Tip};
+pub use hash::{Hash, Nonce, Salted};
 pub use id::{AccountId, BadId, CallId, KeyId, ProviderId};
-pub use key::{ApiKey, KeyHash, KeyRecord};
+pub use key::{ApiKey, KeyChange, KeyHash, KeyRecord};
 pub use ledger::{
-    Account, Deposit, Deposited, Earnings, Ledger, LedgerError, Posted, Reserve, ReserveError, Reserved, Swept, Totals,
+    Account, AuditEntry, BadCursor, Cursor, Deposit, Deposited, Earnings, KeyUse, Ledger, LedgerError, LedgerShard,
+    Posted, Reserve, ReserveError, Reserved, Swept, Totals, Usage, UsageSums,
 };
+pub use limits::{Budget, KeyLimits, Limit, Rate, RateState};
+pub use merkle::{MerkleTree, leaf_hash, root_from_path};
 pub use money::{BadAmount, FeeBps, Nano, Overflow};
+#[cfg(feature = "s3")]
+pub use objects::S3Settings;
+pub use objects::{Created, EpochStore, StoreError};
 pub use price::{Price, Tokens};
-pub use receipt::{Receipt, ReceiptError, ReceiptKey, ReceiptKeyError};
+pub use receipt::{BadSignature, Receipt, ReceiptError, ReceiptKey, ReceiptKeyError};
 pub use record::{CallOutcome, Leg, RecordError, UsageRecord};
 pub use redis::{RedisLedger, RedisSettings, open_redis};
+pub use seal::{SealError, SealSettings, Sealed, Sealer};
+pub use served::{Seen, Served, ServedError};
+pub use verify::{Chain, Fault, TrustedKeys, Wrong, verify_epoch, verify_receipt, verify_seal, verify_seals};

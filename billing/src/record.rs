@@ -5,9 +5,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::hash::Hash;
 use crate::id::{AccountId, CallId, KeyId, ProviderId};
 use crate::money::{FeeBps, Nano};
 use crate::price::{Price, Tokens};
+use crate::served::Served;
 
 /// Most providers that can have a share in one call.
 const LEGS_MAX: usize = 16;
@@ -29,7 +31,7 @@ pub enum CallOutcome {
 /// One call, settled.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct UsageRecord {
-    /// The form of this record: [`UsageRecord::VERSION`].
+    /// The form of this record: [`UsageRecord::VERSION`], or 1, which has no hashes and no provider's signature.
     pub version: u32,
     /// Which call.
     pub call: CallId,
@@ -74,6 +76,15 @@ pub struct UsageRecord {
     pub cost: Nano,
     /// The operator's part of `cost`.
     pub fee: Nano,
+    /// The request as the caller sent it, hashed with the caller's nonce ([`crate::Nonce::request`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_hash: Option<Hash>,
+    /// The answer as the caller got it, hashed with the caller's nonce ([`crate::Nonce::response`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_hash: Option<Hash>,
+    /// The hash of the caller's nonce ([`crate::Nonce::hash`]): so the caller can tell that its copy has the right one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonce_hash: Option<Hash>,
 }
 
 /// One provider's part in a call.
@@ -97,6 +108,9 @@ pub struct Leg {
     pub fee: Nano,
     /// The provider's part of `cost`.
     pub earned: Nano,
+    /// The provider's own signature over what it served, where it gave one that fits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served: Option<Served>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
@@ -110,6 +124,9 @@ pub enum RecordError {
     /// A form this program does not know.
     #[error("the record is of version {0}, which is unknown here")]
     Version(u32),
+    /// The record has something that its version has not.
+    #[error("a record of version {0} has no {1}")]
+    Newer(u32, &'static str),
     /// The cost is not the sum of its legs.
     #[error("the cost of the call is not the sum of its legs")]
     Cost,
@@ -134,7 +151,7 @@ pub enum RecordError {
 
 impl UsageRecord {
     /// The form that this program writes.
-    pub const VERSION: u32 = 1;
+    pub const VERSION: u32 = 2;
 
     /// Whether the record adds up: cost and fee are the sums of the legs, in each leg fee and earnings make the cost,
     /// the cost is within the quote, and every number is one that all JSON readers keep exact.
@@ -142,9 +159,7 @@ impl UsageRecord {
     /// # Errors
     /// [`RecordError`] says what does not.
     pub fn check(&self) -> Result<(), RecordError> {
-        if self.version != Self::VERSION {
-            return Err(RecordError::Version(self.version));
-        }
+        self.check_version()?;
         self.check_sizes()?;
         for (at, leg) in self.legs.iter().enumerate() {
             if leg.fee.plus(leg.earned) != Ok(leg.cost) {
@@ -164,6 +179,23 @@ impl UsageRecord {
             });
         }
         Ok(())
+    }
+
+    fn check_version(&self) -> Result<(), RecordError> {
+        if self.version == 0 || self.version > Self::VERSION {
+            return Err(RecordError::Version(self.version));
+        }
+        if self.version == 1 && self.hashes().any(|hash| hash.is_some()) {
+            return Err(RecordError::Newer(1, "hash of request, response or nonce"));
+        }
+        if self.version == 1 && self.legs.iter().any(|leg| leg.served.is_some()) {
+            return Err(RecordError::Newer(1, "signature of a provider"));
+        }
+        Ok(())
+    }
+
+    fn hashes(&self) -> impl Iterator<Item = Option<Hash>> {
+        [self.request_hash, self.response_hash, self.nonce_hash].into_iter()
     }
 
     fn check_sizes(&self) -> Result<(), RecordError> {
@@ -188,9 +220,14 @@ impl UsageRecord {
             return Err(RecordError::TooLarge("a time"));
         }
         let claimed = self.claimed.unwrap_or_default();
+        let served = self.legs.iter().filter_map(|leg| leg.served.as_ref());
+        if served.clone().any(|served| !served.is_well_formed()) {
+            return Err(RecordError::TooLarge("a provider's signature"));
+        }
         let tokens = [claimed, self.counted, self.billed]
             .into_iter()
-            .chain(self.legs.iter().map(|leg| leg.tokens));
+            .chain(self.legs.iter().map(|leg| leg.tokens))
+            .chain(served.filter_map(|served| served.tokens));
         if tokens
             .map(|tokens| tokens.largest())
             .any(|count| count > Nano::MAX.get())
@@ -229,6 +266,7 @@ pub(crate) mod tests {
             cost: nano(cost),
             fee: nano(fee),
             earned: nano(cost - fee),
+            served: None,
         };
         UsageRecord {
             version: UsageRecord::VERSION,
@@ -246,12 +284,15 @@ pub(crate) mod tests {
             legs: vec![leg("a", 100, 5), leg("b", 23, 1)],
             claimed: Some(tokens),
             counted: tokens,
-            billed: tokens,
+            billed: tokens.plus(&tokens),
             counted_by: "bytes".into(),
             fee_bps: FeeBps::new(500).expect("in range"),
             quote: nano(200),
             cost: nano(123),
             fee: nano(6),
+            request_hash: None,
+            response_hash: None,
+            nonce_hash: None,
         }
     }
 
@@ -264,7 +305,8 @@ pub(crate) mod tests {
 
     #[test]
     fn a_record_that_does_not_add_up_is_refused() {
-        check(|r| r.version = 2, RecordError::Version(2));
+        check(|r| r.version = 3, RecordError::Version(3));
+        check(|r| r.version = 0, RecordError::Version(0));
         check(|r| r.cost = nano(122), RecordError::Cost);
         check(|r| r.fee = nano(7), RecordError::Fee);
         check(|r| r.legs[1].earned = nano(23), RecordError::Leg(1));

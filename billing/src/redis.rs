@@ -1,6 +1,6 @@
 //! The ledger that several gateways share: Redis 7 or newer, one function call per money step.
 //!
-//! What a step does is in `redis/ledger.lua`, where Redis carries it out as one; here its keys and arguments are put
+//! What a step does is in `redis/lua`, where Redis carries it out as one; here its keys and arguments are put
 //! together and its answers read. A post is as durable as the server makes it: `appendonly yes` loses at most what
 //! `appendfsync` allows.
 
@@ -9,6 +9,8 @@ mod connection;
 mod holds;
 mod keys;
 mod rows;
+mod stream;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,26 +20,43 @@ use async_trait::async_trait;
 use self::connection::{Call, Connection};
 use self::keys::{Shard, member};
 use self::rows::Row;
+use crate::calendar::Day;
 use crate::id::{AccountId, CallId, KeyId};
-use crate::key::{KeyHash, KeyRecord};
+use crate::key::{KeyChange, KeyHash, KeyRecord};
 use crate::ledger::{
-    Account, Deposit, Deposited, Earnings, Ledger, LedgerError, Posted, Reserve, ReserveError, Reserved, Swept, Totals,
-    check_text,
+    AUDIT_MAX, Account, AuditEntry, Cursor, Deposit, Deposited, Earnings, KeyUse, Ledger, LedgerError, LedgerShard,
+    POSTED_KEPT, Posted, Reserve, ReserveError, Reserved, Swept, Totals, Usage, check_text,
 };
 use crate::money::Nano;
 use crate::record::UsageRecord;
+
+/// How long a day's use is kept, unless the settings say otherwise: a year and what an account needs to close it.
+const USAGE_KEPT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+
+/// Longest lease, in milliseconds: a year, which Redis can count.
+const LEASE_MS_MAX: u64 = 365 * 86_400_000;
 
 /// How the Redis ledger behaves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RedisSettings {
     /// How long a command may take. The default is 1 s.
     pub deadline: Duration,
+    /// For how long after its record was trimmed a call is remembered to have been posted. The default is 7 days; each
+    /// call takes about 200 bytes of the server's memory until then.
+    pub posted_kept: Duration,
+    /// For how long after its first call a day's use of an account can be read. The default is 400 days.
+    pub usage_kept: Duration,
+    /// How many entries the audit trail has at most. The default is 1,000,000.
+    pub audit_max: u64,
 }
 
 impl Default for RedisSettings {
     fn default() -> Self {
         Self {
             deadline: Duration::from_secs(1),
+            posted_kept: POSTED_KEPT,
+            usage_kept: USAGE_KEPT,
+            audit_max: AUDIT_MAX,
         }
     }
 }
@@ -53,6 +72,7 @@ pub async fn open_redis(url: &str) -> Result<RedisLedger, LedgerError> {
 /// The ledger in a Redis server.
 pub struct RedisLedger {
     connection: Connection,
+    settings: RedisSettings,
 }
 
 impl RedisLedger {
@@ -63,6 +83,7 @@ impl RedisLedger {
     pub async fn open(url: &str, settings: RedisSettings) -> Result<Self, LedgerError> {
         Ok(Self {
             connection: Connection::open(url, settings).await?,
+            settings,
         })
     }
 }
@@ -83,8 +104,8 @@ impl Ledger for RedisLedger {
         holds::reserve(&self.connection, ask).await
     }
 
-    async fn post(&self, record: &UsageRecord, _now_ms: u64) -> Result<Posted, LedgerError> {
-        holds::post(&self.connection, record).await
+    async fn post(&self, record: &UsageRecord, now_ms: u64) -> Result<Posted, LedgerError> {
+        holds::post(&self.connection, record, now_ms, self.settings.usage_kept).await
     }
 
     async fn void(&self, account: &AccountId, call: &CallId) -> Result<Nano, LedgerError> {
@@ -149,7 +170,7 @@ impl Ledger for RedisLedger {
         for shard in Shard::all() {
             let ids = self.connection.members(&shard.accounts()).await?;
             let keys: Vec<_> = ids.iter().map(|id| shard.account(id)).collect();
-            for row in &self.connection.rows(&keys).await? {
+            for row in &self.connection.rows::<Row>(&keys).await? {
                 accounts.extend(rows::account(row)?);
             }
         }
@@ -173,6 +194,14 @@ impl Ledger for RedisLedger {
         api_keys::revoke(&self.connection, key, now_ms).await
     }
 
+    async fn update_key(&self, key: &KeyId, change: &KeyChange) -> Result<Option<KeyRecord>, LedgerError> {
+        api_keys::update(&self.connection, key, change).await
+    }
+
+    async fn key_use(&self, account: &AccountId, key: &KeyId, now_ms: u64) -> Result<Option<KeyUse>, LedgerError> {
+        api_keys::usage(&self.connection, account, key, now_ms).await
+    }
+
     async fn key_spent(&self, account: &AccountId, key: &KeyId) -> Result<Option<Nano>, LedgerError> {
         api_keys::spent(&self.connection, account, key).await
     }
@@ -183,6 +212,51 @@ impl Ledger for RedisLedger {
         let json: Option<Vec<u8>> = self.connection.call(&call).await?;
         let record = json.map(|json| serde_json::from_slice(&json)).transpose();
         record.map_err(|_| LedgerError::Damaged(format!("the record of {member} cannot be read")))
+    }
+
+    fn shards(&self) -> Vec<LedgerShard> {
+        Shard::all().map(Shard::name).collect()
+    }
+
+    async fn unsealed(
+        &self,
+        shard: LedgerShard,
+        after: Option<Cursor>,
+        max: usize,
+    ) -> Result<Vec<(Cursor, UsageRecord)>, LedgerError> {
+        match Shard::named(shard) {
+            Some(shard) => stream::unsealed(&self.connection, shard, after, max).await,
+            None => Ok(vec![]),
+        }
+    }
+
+    async fn trim(&self, shard: LedgerShard, up_to: Cursor, _now_ms: u64) -> Result<(), LedgerError> {
+        match Shard::named(shard) {
+            Some(shard) => stream::trim(&self.connection, shard, up_to, self.settings.posted_kept).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn usage(&self, account: &AccountId, from: Day, to: Day) -> Result<Vec<Usage>, LedgerError> {
+        usage::usage(&self.connection, account, from, to).await
+    }
+
+    async fn lease(&self, name: &str, holder: &str, ttl_ms: u64, _now_ms: u64) -> Result<bool, LedgerError> {
+        check_text(name, "the name of a lease")?;
+        check_text(holder, "the holder of a lease")?;
+        // By the server's clock, so that gateways whose clocks differ agree.
+        let call = Call::new("lease", &[keys::lease(name)]);
+        self.connection
+            .call(&call.arg(holder).arg(ttl_ms.min(LEASE_MS_MAX)))
+            .await
+    }
+
+    async fn audit(&self, entry: &AuditEntry) -> Result<(), LedgerError> {
+        stream::audit(&self.connection, entry, self.settings.audit_max).await
+    }
+
+    async fn audit_log(&self, after: Option<Cursor>, max: usize) -> Result<Vec<(Cursor, AuditEntry)>, LedgerError> {
+        stream::audit_log(&self.connection, after, max).await
     }
 
     async fn earnings(&self) -> Result<Vec<Earnings>, LedgerError> {

@@ -16,6 +16,7 @@ mod providers;
 mod reference;
 mod settings;
 mod source;
+mod tokenizers;
 pub(crate) mod value;
 
 pub use load::{Effective, Inspection};
@@ -27,6 +28,7 @@ pub use settings::{
     TunnelsSettings, UpstreamSettings,
 };
 pub use source::{Flag, Sources, Written};
+pub use tokenizers::TokenizerSettings;
 pub use value::{LogFormat, Registration};
 
 #[cfg(test)]

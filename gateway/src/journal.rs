@@ -229,6 +229,9 @@ mod tests {
             quote: Nano::default(),
             cost: Nano::default(),
             fee: Nano::default(),
+            request_hash: None,
+            response_hash: None,
+            nonce_hash: None,
         }
     }
 

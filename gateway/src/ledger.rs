@@ -41,7 +41,14 @@ pub async fn open(settings: &LedgerSettings) -> anyhow::Result<Arc<dyn Ledger>> 
     match &settings.redis {
         Some(url) => {
             let deadline = Duration::from_millis(settings.deadline_ms);
-            let ledger = RedisLedger::open(url, RedisSettings { deadline }).await;
+            let ledger = RedisLedger::open(
+                url,
+                RedisSettings {
+                    deadline,
+                    ..RedisSettings::default()
+                },
+            )
+            .await;
             Ok(Arc::new(ledger.context("the ledger in Redis could not be opened")?))
         }
         None => {

@@ -19,4 +19,5 @@ pub mod request;
 pub mod routes;
 pub mod serve;
 pub mod telemetry;
+pub mod tokens;
 pub mod workers;

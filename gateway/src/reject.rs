@@ -23,6 +23,18 @@ pub enum Reject {
         /// What the account has.
         available_nano: i64,
     },
+    /// A limit of the key is reached.
+    RateLimited {
+        /// Which one: `requests`, `tokens`, `concurrent`.
+        what: &'static str,
+        /// When the call would fit, where time alone helps.
+        retry_after: Option<Duration>,
+    },
+    /// The key's budget is spent.
+    BudgetSpent {
+        /// Until it starts anew, if it does.
+        resets_in: Option<Duration>,
+    },
     /// The request itself is wrong.
     BadRequest {
         /// What is wrong and what is allowed.
@@ -130,6 +142,8 @@ impl Reject {
         match self {
             Self::Unauthorized(_) => "invalid_api_key",
             Self::InsufficientCredit { .. } => "insufficient_credit",
+            Self::RateLimited { .. } => "rate_limit_exceeded",
+            Self::BudgetSpent { .. } => "budget_spent",
             Self::BadRequest { .. } => "bad_request",
             Self::UnknownModel(_) => "model_not_found",
             Self::NotFound(_) => "not_found",
@@ -152,6 +166,8 @@ impl Reject {
         match self {
             Self::Unauthorized(_)
             | Self::InsufficientCredit { .. }
+            | Self::RateLimited { .. }
+            | Self::BudgetSpent { .. }
             | Self::BadRequest { .. }
             | Self::UnknownModel(_)
             | Self::NoFittingProvider(_)
@@ -185,6 +201,16 @@ impl Reject {
                      Add credit, shorten the prompt, or lower max_tokens."
                 ),
             ),
+            Self::RateLimited { what, retry_after } => limited(what, *retry_after),
+            Self::BudgetSpent { resets_in } => Told {
+                retry_after: *resets_in,
+                ..Told::new(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "insufficient_quota",
+                    Some("insufficient_quota"),
+                    "The budget of this API key is spent. Ask the owner of the account for a larger one.",
+                )
+            },
             Self::BadRequest { message, param, code } => Told {
                 param: param.clone(),
                 ..Told::new(StatusCode::BAD_REQUEST, INVALID, *code, message.clone())
@@ -269,6 +295,27 @@ impl Reject {
                 "The gateway failed on this call. Nothing was charged.",
             ),
         }
+    }
+}
+
+/// What OpenAI's API says when a limit is reached: the kind is the limit's name.
+fn limited(what: &'static str, retry_after: Option<Duration>) -> Told {
+    let message = match (what, retry_after) {
+        ("concurrent", _) => "This API key has as many calls running as it may have at a time.",
+        ("tokens", None) => "This call has more tokens than this API key may use in a minute. Shorten it.",
+        ("tokens", _) => "The tokens per minute of this API key are used up.",
+        _ => "The requests per minute of this API key are used up.",
+    };
+    let told = Told::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        what,
+        Some("rate_limit_exceeded"),
+        message,
+    );
+    // A call that never fits is told no time to come back; one that waits for others may try in a second.
+    match (what, retry_after) {
+        ("tokens", None) => told,
+        (_, after) => told.retry_after(after.unwrap_or(Duration::from_secs(1))),
     }
 }
 

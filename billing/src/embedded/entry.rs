@@ -2,9 +2,10 @@
 
 use super::state::{Earned, State};
 use super::tables::{Entered, Tables};
+use crate::calendar::Day;
 use crate::id::{AccountId, CallId, KeyId, ProviderId};
-use crate::key::{KeyHash, KeyRecord};
-use crate::ledger::{Deposit, LedgerError};
+use crate::key::{KeyChange, KeyHash, KeyRecord};
+use crate::ledger::{Cursor, Deposit, LedgerError, UsageSums};
 use crate::money::Nano;
 use crate::record::{Leg, UsageRecord};
 
@@ -25,6 +26,19 @@ pub(super) enum Entry {
         key: KeyId,
         revoked_ms: u64,
     },
+    Update {
+        key: KeyId,
+        change: KeyChange,
+    },
+    Audit {
+        json: Vec<u8>,
+        entries_max: u64,
+    },
+    /// Forgets records, and the calls that started before `forget_before_ms`.
+    Trim {
+        up_to: Cursor,
+        forget_before_ms: u64,
+    },
 }
 
 /// A record on its way to disk, with what the books need of it.
@@ -32,14 +46,19 @@ pub(super) struct PostEntry {
     pub(super) account: AccountId,
     pub(super) key: KeyId,
     pub(super) call: CallId,
-    pub(super) cost: Nano,
+    /// When the money moves, in Unix milliseconds.
+    pub(super) now_ms: u64,
+    /// The day that its use counts on, and the model.
+    pub(super) day: Day,
+    pub(super) model: String,
+    pub(super) sums: UsageSums,
     pub(super) parts: Vec<(ProviderId, Earned)>,
     pub(super) json: Vec<u8>,
 }
 
 /// What came of an entry.
 pub(super) struct Done {
-    /// Whether it was new.
+    /// Whether it was new; of a trim, whether there is more to do.
     pub(super) fresh: bool,
     /// Of a post: what the call costs.
     pub(super) charged: Nano,
@@ -49,7 +68,7 @@ pub(super) struct Done {
 
 impl Entry {
     /// A checked record, made ready outside of every lock.
-    pub(super) fn post(record: &UsageRecord) -> Result<Self, LedgerError> {
+    pub(super) fn post(record: &UsageRecord, now_ms: u64) -> Result<Self, LedgerError> {
         let json =
             serde_json::to_vec(record).map_err(|_| LedgerError::Damaged("the record cannot be written".into()))?;
         let part = |leg: &Leg| {
@@ -65,7 +84,10 @@ impl Entry {
             account: record.account.clone(),
             key: record.key.clone(),
             call: record.call,
-            cost: record.cost,
+            now_ms,
+            day: Day::of(record.created_ms),
+            model: record.model.clone(),
+            sums: UsageSums::of(record),
             parts: record.legs.iter().map(part).collect(),
             json,
         }))
@@ -79,6 +101,12 @@ impl Entry {
             Self::Account { id, name, created_ms } => tables.account(id, name, *created_ms),
             Self::Key { record, hash } => tables.key(record, hash),
             Self::Revoke { key, revoked_ms } => tables.revoke(key, *revoked_ms),
+            Self::Update { key, change } => tables.update_key(key, change),
+            Self::Audit { json, entries_max } => tables.audit(json, *entries_max),
+            Self::Trim {
+                up_to,
+                forget_before_ms,
+            } => tables.trim(*up_to, *forget_before_ms),
         }?;
         Ok(fresh.map(|fresh| (fresh, Nano::ZERO)))
     }
@@ -93,6 +121,8 @@ impl Entry {
             Self::Account { id, name, created_ms } => state.add_account(id, name, *created_ms),
             Self::Key { record, hash } => state.add_key(record, hash),
             Self::Revoke { key, revoked_ms } => state.revoke(key, *revoked_ms),
+            Self::Update { key, change } => state.update_key(key, change),
+            Self::Audit { .. } | Self::Trim { .. } => {}
         }
         Done {
             fresh,

@@ -2,10 +2,11 @@
 //! disk.
 
 use super::entry::PostEntry;
-use super::state::{Hold, State, add, assert_conserved, shift};
+use super::state::{Hold, State, add, assert_conserved, shift, subtract};
 use crate::id::{AccountId, CallId};
-use crate::ledger::{LedgerError, Reserve, ReserveError, Reserved, Swept};
+use crate::ledger::{LedgerError, Reserve, ReserveError, Reserved, Swept, other_key};
 use crate::money::Nano;
+use crate::record::UsageRecord;
 
 /// Holds given back under one lock: some tens of microseconds.
 const SWEEP_BATCH: usize = 256;
@@ -16,27 +17,25 @@ impl State {
             .accounts
             .get_mut(&ask.account)
             .ok_or(ReserveError::UnknownAccount)?;
-        let key = self
-            .keys
-            .get(&ask.key)
-            .map(|key| &key.record)
-            .filter(|key| key.account == ask.account);
-        let key = key.ok_or(ReserveError::UnknownKey)?;
-        if key.revoked_ms.is_some() {
-            return Err(ReserveError::KeyRevoked);
-        }
-        if key.expires_ms.is_some_and(|expires_ms| expires_ms <= ask.now_ms) {
-            return Err(ReserveError::KeyExpired);
-        }
+        let key = self.keys.get_mut(&ask.key);
+        let key = key
+            .filter(|key| key.record.account == ask.account)
+            .ok_or(ReserveError::UnknownKey)?;
+        key.check_live(ask.now_ms)?;
         if self.holds.contains_key(&ask.call) {
             return Err(ReserveError::AlreadyReserved);
         }
+        let taken = key.take(ask)?;
+        let quote_min = ask.quote_min.min(ask.quote);
+        let left = key.affords(quote_min, ask.now_ms)?;
         let available = account.available;
-        if available < ask.quote_min.min(ask.quote).signed() {
+        if available < quote_min.signed() {
             return Err(ReserveError::Insufficient { available });
         }
-        let affordable = Nano::saturating(u64::try_from(available).unwrap_or_default());
-        let held = ask.quote.min(affordable);
+        let held = ask.quote.min(affordable(left)).min(affordable(available));
+        // Every reason to refuse has been looked at.
+        let tokens = key.begin(&taken, ask, held);
+        let limits = key.rates(ask.now_ms);
         shift(
             &mut account.available,
             &mut self.totals.available,
@@ -47,6 +46,8 @@ impl State {
         self.totals.holds = self.totals.holds.saturating_add(1);
         let hold = Hold {
             account: ask.account.clone(),
+            key: ask.key.clone(),
+            tokens,
             amount: held,
             expires_ms: ask.expires_ms,
             posts: 0,
@@ -54,7 +55,7 @@ impl State {
         self.holds.insert(ask.call, hold);
         self.expiry.insert((ask.expires_ms, ask.call));
         assert_conserved(account, &self.totals);
-        Ok(Reserved { held })
+        Ok(Reserved { held, limits })
     }
 
     /// The call's hold, if it is this account's.
@@ -63,13 +64,17 @@ impl State {
     }
 
     /// Before a record goes to disk: from here on its hold is neither voided nor swept.
-    pub(super) fn begin_post(&mut self, account: &AccountId, call: &CallId, cost: Nano) -> Result<(), LedgerError> {
+    pub(super) fn begin_post(&mut self, record: &UsageRecord) -> Result<(), LedgerError> {
+        let (account, call, cost) = (&record.account, &record.call, record.cost);
         if !self.accounts.contains_key(account) {
             return Err(LedgerError::UnknownAccount(account.clone()));
         }
         let Some(hold) = self.hold_mut(account, call) else {
             return Ok(());
         };
+        if hold.key != record.key {
+            return Err(other_key(call));
+        }
         if cost > hold.amount {
             return Err(LedgerError::CostAboveHold {
                 cost,
@@ -96,21 +101,26 @@ impl State {
 
     /// After a record got to disk, or was found there: what of its hold was given back.
     pub(super) fn finish_post(&mut self, post: &PostEntry, fresh: bool) -> Nano {
-        let held = self.remove_hold(&post.account, &post.call);
+        let hold = self.remove_hold(&post.account, &post.call);
+        let held = hold.as_ref().map_or(Nano::ZERO, |hold| hold.amount);
         let account = self
             .accounts
             .get_mut(&post.account)
             .expect("begin_post saw it, and none is ever removed");
-        let cost = if fresh { post.cost } else { Nano::ZERO };
+        let cost = if fresh { post.sums.cost } else { Nano::ZERO };
         // Without a hold this is a late post: the balance pays, below zero if it must.
         let change = held.signed().saturating_sub(cost.signed());
         shift(&mut account.available, &mut self.totals.available, change);
         account.spent = add(account.spent, cost);
         self.totals.spent = add(self.totals.spent, cost);
-        if fresh {
-            if let Some(key) = self.keys.get_mut(&post.key) {
-                key.spent = add(key.spent, cost);
+        let tokens = hold.map_or(0, |hold| hold.tokens);
+        if let Some(key) = self.keys.get_mut(&post.key) {
+            match fresh {
+                true => key.post(post, tokens),
+                false => key.give_back(tokens),
             }
+        }
+        if fresh {
             for (provider, part) in &post.parts {
                 let earned = self.earnings.entry(provider.clone()).or_default();
                 earned.fee = add(earned.fee, part.fee);
@@ -124,13 +134,9 @@ impl State {
     }
 
     /// Takes a hold off the books; its amount is neither available nor held until the caller says which.
-    fn remove_hold(&mut self, account: &AccountId, call: &CallId) -> Nano {
-        if self.hold_mut(account, call).is_none() {
-            return Nano::ZERO;
-        }
-        let Some(hold) = self.holds.remove(call) else {
-            return Nano::ZERO;
-        };
+    fn remove_hold(&mut self, account: &AccountId, call: &CallId) -> Option<Hold> {
+        self.hold_mut(account, call)?;
+        let hold = self.holds.remove(call)?;
         self.expiry.remove(&(hold.expires_ms, *call));
         let account = self
             .accounts
@@ -139,18 +145,25 @@ impl State {
         account.held = subtract(account.held, hold.amount);
         self.totals.held = subtract(self.totals.held, hold.amount);
         self.totals.holds = self.totals.holds.saturating_sub(1);
-        hold.amount
+        let key = self.keys.get_mut(&hold.key);
+        key.expect("reserve saw it, and none is ever removed").end(hold.amount);
+        Some(hold)
     }
 
     pub(super) fn void(&mut self, account: &AccountId, call: &CallId) -> Nano {
         if self.hold_mut(account, call).is_none_or(|hold| hold.posts > 0) {
             return Nano::ZERO;
         }
-        let released = self.remove_hold(account, call);
+        let Some(hold) = self.remove_hold(account, call) else {
+            return Nano::ZERO;
+        };
+        if let Some(key) = self.keys.get_mut(&hold.key) {
+            key.give_back(hold.tokens);
+        }
         let account = self.accounts.get_mut(account).expect("the hold was this account's");
-        shift(&mut account.available, &mut self.totals.available, released.signed());
+        shift(&mut account.available, &mut self.totals.available, hold.amount.signed());
         assert_conserved(account, &self.totals);
-        released
+        hold.amount
     }
 
     pub(super) fn renew(&mut self, account: &AccountId, call: &CallId, expires_ms: u64) -> bool {
@@ -185,6 +198,7 @@ impl State {
     }
 }
 
-fn subtract(amount: Nano, less: Nano) -> Nano {
-    amount.minus(less).expect("a hold is part of what is held")
+/// What can be taken of a balance.
+fn affordable(available: i64) -> Nano {
+    Nano::saturating(u64::try_from(available).unwrap_or_default())
 }

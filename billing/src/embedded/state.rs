@@ -1,12 +1,15 @@
 //! What the embedded ledger keeps in memory: accounts, keys, holds and the sums over them. No I/O, no clock, no lock.
 //!
-//! Deposits, posts and keys arrive here only after they are on disk (`writer` sees to that). What calls do is in `holds`.
+//! Deposits, posts and keys arrive here only after they are on disk (`writer` sees to that). What calls do is in
+//! `holds`, what keys may do in `keys`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::keys::KeyState;
+use super::leases::Leases;
 use super::store::Durable;
 use crate::id::{AccountId, CallId, KeyId, ProviderId};
-use crate::key::{KeyHash, KeyRecord};
+use crate::key::KeyHash;
 use crate::ledger::{Account, Earnings, LedgerError, Totals};
 use crate::money::Nano;
 
@@ -14,22 +17,21 @@ use crate::money::Nano;
 pub(super) struct State {
     pub(super) accounts: HashMap<AccountId, Account>,
     pub(super) keys: HashMap<KeyId, KeyState>,
-    hashes: HashMap<KeyHash, KeyId>,
+    pub(super) hashes: HashMap<KeyHash, KeyId>,
     pub(super) holds: HashMap<CallId, Hold>,
     /// The holds by expiry, except those that are being posted.
     pub(super) expiry: BTreeSet<(u64, CallId)>,
     pub(super) earnings: BTreeMap<ProviderId, Earned>,
     pub(super) totals: Totals,
-}
-
-pub(super) struct KeyState {
-    pub(super) record: KeyRecord,
-    pub(super) spent: Nano,
+    pub(super) leases: Leases,
 }
 
 /// Money set aside for a call.
 pub(super) struct Hold {
     pub(super) account: AccountId,
+    pub(super) key: KeyId,
+    /// The tokens that were taken from the key's limit.
+    pub(super) tokens: u64,
     pub(super) amount: Nano,
     pub(super) expires_ms: u64,
     /// Posts of this call on their way to disk. While there are any, the hold is theirs: no void, no sweep.
@@ -48,6 +50,11 @@ pub(super) fn add(amount: Nano, more: Nano) -> Nano {
     amount
         .plus(more)
         .expect("the writer bounds the totals, and no part exceeds its total")
+}
+
+/// What is left of what is held.
+pub(super) fn subtract(amount: Nano, less: Nano) -> Nano {
+    amount.minus(less).expect("a hold is part of what is held")
 }
 
 /// `available` with `change` added: both are within ±2⁵³ times the number of accounts.
@@ -87,14 +94,9 @@ impl State {
                 .into_iter()
                 .map(|account| (account.id.clone(), account))
                 .collect(),
-            hashes: keys
-                .iter()
-                .map(|(record, hash, _)| (*hash, record.id.clone()))
-                .collect(),
-            keys: keys
-                .into_iter()
-                .map(|(record, _, spent)| (record.id.clone(), KeyState { record, spent }))
-                .collect(),
+            hashes: keys.iter().map(|(hash, key)| (*hash, key.record.id.clone())).collect(),
+            keys: keys.into_iter().map(|(_, key)| (key.record.id.clone(), key)).collect(),
+            leases: Leases::default(),
             holds: HashMap::new(),
             expiry: BTreeSet::new(),
             earnings: earnings.into_iter().collect(),
@@ -127,23 +129,6 @@ impl State {
         assert_conserved(account, &self.totals);
     }
 
-    pub(super) fn add_key(&mut self, record: &KeyRecord, hash: &KeyHash) {
-        self.hashes.insert(*hash, record.id.clone());
-        self.keys.insert(
-            record.id.clone(),
-            KeyState {
-                record: record.clone(),
-                spent: Nano::ZERO,
-            },
-        );
-    }
-
-    pub(super) fn revoke(&mut self, key: &KeyId, revoked_ms: u64) {
-        if let Some(key) = self.keys.get_mut(key) {
-            key.record.revoked_ms.get_or_insert(revoked_ms);
-        }
-    }
-
     pub(super) fn account(&self, id: &AccountId) -> Option<Account> {
         self.accounts.get(id).cloned()
     }
@@ -152,31 +137,6 @@ impl State {
         let mut accounts: Vec<_> = self.accounts.values().cloned().collect();
         accounts.sort_unstable_by(|a, b| a.id.cmp(&b.id));
         accounts
-    }
-
-    pub(super) fn key(&self, id: &KeyId) -> Option<KeyRecord> {
-        self.keys.get(id).map(|key| key.record.clone())
-    }
-
-    pub(super) fn key_by_hash(&self, hash: &KeyHash) -> Option<KeyRecord> {
-        self.hashes.get(hash).and_then(|id| self.key(id))
-    }
-
-    pub(super) fn keys(&self, account: Option<&AccountId>) -> Vec<KeyRecord> {
-        let records = self.keys.values().map(|key| &key.record);
-        let mut keys: Vec<_> = records
-            .filter(|key| account.is_none_or(|id| key.account == *id))
-            .cloned()
-            .collect();
-        keys.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-        keys
-    }
-
-    pub(super) fn key_spent(&self, account: &AccountId, key: &KeyId) -> Option<Nano> {
-        self.keys
-            .get(key)
-            .filter(|key| key.record.account == *account)
-            .map(|key| key.spent)
     }
 
     pub(super) fn earnings(&self) -> Vec<Earnings> {

@@ -1,5 +1,5 @@
-//! The embedded ledger's file: opens and locks it, reads it at the start, and looks records up. What a transaction
-//! writes is in `tables`; nothing else knows redb.
+//! The embedded ledger's file: opens and locks it, and reads it at the start. What a transaction writes is in `tables`,
+//! what is looked up later in `reading`; nothing else knows redb.
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -7,13 +7,13 @@ use std::path::Path;
 
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError};
 
+use super::keys::KeyState;
 use super::state::Earned;
-use super::tables::{ACCOUNTS, BALANCES, CALLS, EARNINGS, KEY_SPENT, KEYS, RECORDS, Tables};
-use crate::id::{AccountId, CallId, ProviderId};
+use super::tables::{ACCOUNTS, BALANCES, EARNINGS, KEY_PERIODS, KEY_SPENT, KEYS, Tables, spending};
+use crate::id::{AccountId, ProviderId};
 use crate::key::{KeyHash, KeyRecord};
 use crate::ledger::{Account, LedgerError, Totals};
 use crate::money::Nano;
-use crate::record::UsageRecord;
 
 /// The file's name inside the ledger's folder.
 const FILE: &str = "ledger.redb";
@@ -23,12 +23,12 @@ const CACHE_BYTES: usize = 32 << 20;
 /// What a start finds on disk.
 pub(super) struct Durable {
     pub(super) accounts: Vec<Account>,
-    pub(super) keys: Vec<(KeyRecord, KeyHash, Nano)>,
+    pub(super) keys: Vec<(KeyHash, KeyState)>,
     pub(super) earnings: Vec<(ProviderId, Earned)>,
 }
 
 /// The open file.
-pub(super) struct Store(Database);
+pub(super) struct Store(pub(super) Database);
 
 /// Why a transaction came to nothing: the disk's reason, worded for the operator.
 #[derive(Debug)]
@@ -141,30 +141,30 @@ impl Store {
             .collect()
     }
 
-    fn load_keys(&self) -> Result<Vec<(KeyRecord, KeyHash, Nano)>, LedgerError> {
+    fn load_keys(&self) -> Result<Vec<(KeyHash, KeyState)>, LedgerError> {
         let read = || -> Result<Vec<_>, StoreError> {
             let txn = self.0.begin_read()?;
             let (keys, spent) = (txn.open_table(KEYS)?, txn.open_table(KEY_SPENT)?);
+            let periods = txn.open_table(KEY_PERIODS)?;
             let mut rows = Vec::new();
             for row in keys.iter()? {
                 let (id, about) = row?;
                 let (json, hash) = about.value();
                 let spent = spent.get(id.value())?.map(|spent| spent.value());
+                let periods = periods.get(id.value())?.map(|periods| spending(periods.value()));
                 rows.push((
                     serde_json::from_slice::<KeyRecord>(json),
                     hash,
                     spent.unwrap_or_default(),
+                    periods.unwrap_or_default(),
                 ));
             }
             Ok(rows)
         };
-        let keys = read()?.into_iter().map(|(record, hash, spent)| {
+        let keys = read()?.into_iter().map(|(record, hash, spent, periods)| {
             let record = record.map_err(|_| damaged("a key"))?;
-            Ok((
-                record,
-                KeyHash::from_bytes(hash),
-                Nano::new(spent).map_err(|_| damaged("a key"))?,
-            ))
+            let spent = Nano::new(spent).map_err(|_| damaged("a key"))?;
+            Ok((KeyHash::from_bytes(hash), KeyState::new(record, spent, periods)))
         });
         keys.collect()
     }
@@ -189,28 +189,6 @@ impl Store {
             .into_iter()
             .map(|row| earned(row).ok_or_else(|| damaged("a provider's earnings")))
             .collect()
-    }
-
-    /// The record of a posted call.
-    pub(super) fn record(&self, account: &AccountId, call: &CallId) -> Result<Option<UsageRecord>, LedgerError> {
-        let read = || -> Result<_, StoreError> {
-            let txn = self.0.begin_read()?;
-            let place = txn
-                .open_table(CALLS)?
-                .get((call.number(), account.as_str()))?
-                .map(|place| place.value());
-            let Some((segment, from, length, _)) = place else {
-                return Ok(None);
-            };
-            let json = txn.open_table(RECORDS)?.get(segment)?;
-            Ok(Some(json.and_then(|json| {
-                let range = usize::try_from(from).ok()?..usize::try_from(from.checked_add(length)?).ok()?;
-                serde_json::from_slice(json.value().get(range)?).ok()
-            })))
-        };
-        read()?
-            .map(|record| record.ok_or_else(|| damaged("a record")))
-            .transpose()
     }
 
     /// Does `work` in one transaction, which is on disk when this returns. `totals` are those before it.

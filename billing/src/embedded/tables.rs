@@ -1,19 +1,22 @@
-//! What one transaction of the embedded ledger writes, entry by entry.
+//! The tables of the embedded ledger, and one transaction over them. What an entry writes is in `posts` and `people`.
 //!
 //! Hot columns (balances, earnings, what a key spent) are fixed-width numbers; a record is its JSON, stored once.
 //! A row is written once per transaction, however many entries touch it. Whether an entry is new is decided here, by
 //! what is on disk.
+
+mod people;
+mod posts;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Row;
 
 use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 
-use super::entry::PostEntry;
-use super::store::{StoreError, damaged};
+use super::store::StoreError;
+use crate::calendar::Day;
 use crate::id::{AccountId, KeyId, ProviderId};
-use crate::key::{KeyHash, KeyRecord};
-use crate::ledger::{Deposit, LedgerError, Totals};
+use crate::ledger::{LedgerError, Totals, UsageSums};
+use crate::limits::{Spending, Spent};
 use crate::money::Nano;
 
 /// Account → (name, created in Unix milliseconds).
@@ -28,6 +31,8 @@ pub(super) const KEYS: TableDefinition<&str, (&[u8], [u8; 32])> = TableDefinitio
 pub(super) const HASHES: TableDefinition<[u8; 32], &str> = TableDefinition::new("hashes");
 /// Key → spent in nano.
 pub(super) const KEY_SPENT: TableDefinition<&str, u64> = TableDefinition::new("key_spent");
+/// Key → what it spent in a day, a week and a month: each as (its first moment in Unix milliseconds, nano).
+pub(super) const KEY_PERIODS: TableDefinition<&str, Periods> = TableDefinition::new("key_periods");
 /// Provider → (fee, earned) in nano.
 pub(super) const EARNINGS: TableDefinition<&str, (u64, u64)> = TableDefinition::new("earnings");
 /// Number of a segment → its records in JSON, one after the other: over all segments, the order of posting.
@@ -36,6 +41,18 @@ pub(super) const EARNINGS: TableDefinition<&str, (u64, u64)> = TableDefinition::
 pub(super) const RECORDS: TableDefinition<u64, &[u8]> = TableDefinition::new("records");
 /// (Call, account) → where its record is and what it cost. Calls sort by time, so new rows land side by side.
 pub(super) const CALLS: TableDefinition<(u128, &str), Place> = TableDefinition::new("calls");
+
+/// (Account, day, key, model) → calls, four kinds of tokens, nano.
+pub(super) const USAGE: TableDefinition<(&str, u32, &str, &str), [u64; 6]> = TableDefinition::new("usage");
+/// Number → an audit entry in JSON.
+pub(super) const AUDIT: TableDefinition<u64, &[u8]> = TableDefinition::new("audit");
+/// [`TRIMMED`] → the last (segment, first byte) whose record was trimmed.
+pub(super) const PLACES: TableDefinition<&str, (u64, u64)> = TableDefinition::new("places");
+/// The row of [`PLACES`].
+pub(super) const TRIMMED: &str = "trimmed";
+
+/// Three periods: (first moment, nano) each.
+pub(super) type Periods = (u64, u64, u64, u64, u64, u64);
 
 /// (Segment in [`RECORDS`], first byte, length in bytes, cost in nano).
 pub(super) type Place = (u64, u64, u64, u64);
@@ -51,6 +68,10 @@ pub(super) struct Tables<'t> {
     keys: Table<'t, &'static str, (&'static [u8], [u8; 32])>,
     hashes: Table<'t, [u8; 32], &'static str>,
     key_spent: Table<'t, &'static str, u64>,
+    key_periods: Table<'t, &'static str, Periods>,
+    usage: Table<'t, (&'static str, u32, &'static str, &'static str), [u64; 6]>,
+    audit: Table<'t, u64, &'static [u8]>,
+    places: Table<'t, &'static str, (u64, u64)>,
     earnings: Table<'t, &'static str, (u64, u64)>,
     calls: Table<'t, (u128, &'static str), Place>,
     records: Table<'t, u64, &'static [u8]>,
@@ -65,6 +86,8 @@ struct Changed {
     records: Vec<u8>,
     balances: HashMap<AccountId, (u64, u64)>,
     key_spent: HashMap<KeyId, u64>,
+    key_periods: HashMap<KeyId, Spending>,
+    usage: HashMap<(AccountId, Day, KeyId, String), UsageSums>,
     earnings: HashMap<ProviderId, (u64, u64)>,
 }
 
@@ -74,7 +97,10 @@ pub(super) type Entered<T> = Result<Result<T, LedgerError>, StoreError>;
 impl<'t> Tables<'t> {
     pub(super) fn open(txn: &'t WriteTransaction, totals: &Totals) -> Result<Self, StoreError> {
         let records = txn.open_table(RECORDS)?;
+        let places = txn.open_table(PLACES)?;
         let last = records.last()?.map(|(segment, _)| segment.value());
+        // Segments that were trimmed away have used up their numbers.
+        let last = last.max(places.get(TRIMMED)?.map(|place| place.value().0));
         Ok(Self {
             accounts: txn.open_table(ACCOUNTS)?,
             balances: txn.open_table(BALANCES)?,
@@ -82,6 +108,10 @@ impl<'t> Tables<'t> {
             keys: txn.open_table(KEYS)?,
             hashes: txn.open_table(HASHES)?,
             key_spent: txn.open_table(KEY_SPENT)?,
+            key_periods: txn.open_table(KEY_PERIODS)?,
+            usage: txn.open_table(USAGE)?,
+            audit: txn.open_table(AUDIT)?,
+            places,
             earnings: txn.open_table(EARNINGS)?,
             calls: txn.open_table(CALLS)?,
             records,
@@ -92,137 +122,11 @@ impl<'t> Tables<'t> {
                 records: Vec::new(),
                 balances: HashMap::new(),
                 key_spent: HashMap::new(),
+                key_periods: HashMap::new(),
+                usage: HashMap::new(),
                 earnings: HashMap::new(),
             },
         })
-    }
-
-    /// Writes a record, unless the call has one. Returns (fresh, charged).
-    pub(super) fn post(&mut self, post: &PostEntry) -> Entered<(bool, Nano)> {
-        let Ok(spent) = self.changed.spent.plus(post.cost) else {
-            return Ok(Err(LedgerError::TooLarge("the sum of all costs")));
-        };
-        if self.changed.records.len().saturating_add(post.json.len()) > SEGMENT_BYTES_MAX {
-            self.end_segment()?;
-        }
-        let at = (post.call.number(), post.account.as_str());
-        let lengths = [self.changed.records.len(), post.json.len()].map(u64::try_from);
-        let [Ok(from), Ok(length)] = lengths else {
-            return Ok(Err(LedgerError::TooLarge("the record")));
-        };
-        let place = (self.changed.segment, from, length, post.cost.get());
-        let earlier = self.calls.insert(at, place)?.map(|earlier| earlier.value());
-        if let Some(earlier) = earlier {
-            // Posted before, which is rare: the first record stands.
-            self.calls.insert(at, earlier)?;
-            return Ok(Ok((false, Nano::saturating(earlier.3))));
-        }
-        self.changed.records.extend_from_slice(&post.json);
-        self.changed.spent = spent;
-        let cost = post.cost.get();
-        let balance = balance(&mut self.changed, &self.balances, &post.account)?;
-        balance.1 = balance.1.saturating_add(cost);
-        let key_spent = match self.changed.key_spent.entry(post.key.clone()) {
-            Row::Occupied(row) => row.into_mut(),
-            Row::Vacant(row) => {
-                let stored = self.key_spent.get(post.key.as_str())?;
-                row.insert(stored.map(|spent| spent.value()).unwrap_or_default())
-            }
-        };
-        *key_spent = key_spent.saturating_add(cost);
-        for (provider, part) in &post.parts {
-            let sums = match self.changed.earnings.entry(provider.clone()) {
-                Row::Occupied(row) => row.into_mut(),
-                Row::Vacant(row) => {
-                    let stored = self.earnings.get(provider.as_str())?;
-                    row.insert(stored.map(|sums| sums.value()).unwrap_or_default())
-                }
-            };
-            *sums = (
-                sums.0.saturating_add(part.fee.get()),
-                sums.1.saturating_add(part.earned.get()),
-            );
-        }
-        Ok(Ok((true, post.cost)))
-    }
-
-    /// Writes a deposit, unless its id is known. Returns whether it was new.
-    pub(super) fn deposit(&mut self, deposit: &Deposit) -> Entered<bool> {
-        let Deposit {
-            id,
-            account,
-            amount,
-            note,
-            now_ms,
-        } = deposit;
-        if self.accounts.get(account.as_str())?.is_none() {
-            return Ok(Err(LedgerError::UnknownAccount(account.clone())));
-        }
-        if self.deposits.get((account.as_str(), id.as_str()))?.is_some() {
-            return Ok(Ok(false));
-        }
-        let Ok(deposited) = self.changed.deposited.plus(*amount) else {
-            return Ok(Err(LedgerError::TooLarge("the sum of all deposits")));
-        };
-        self.changed.deposited = deposited;
-        self.deposits
-            .insert((account.as_str(), id.as_str()), (amount.get(), note.as_str(), *now_ms))?;
-        let balance = balance(&mut self.changed, &self.balances, account)?;
-        balance.0 = balance.0.saturating_add(amount.get());
-        Ok(Ok(true))
-    }
-
-    /// Writes an account, unless it exists. Returns whether it was new.
-    pub(super) fn account(&mut self, id: &AccountId, name: &str, created_ms: u64) -> Entered<bool> {
-        if self.accounts.get(id.as_str())?.is_some() {
-            return Ok(Ok(false));
-        }
-        self.accounts.insert(id.as_str(), (name, created_ms))?;
-        Ok(Ok(true))
-    }
-
-    /// Writes a key, unless it exists. Returns whether it was new.
-    pub(super) fn key(&mut self, record: &KeyRecord, hash: &KeyHash) -> Entered<bool> {
-        if self.accounts.get(record.account.as_str())?.is_none() {
-            return Ok(Err(LedgerError::UnknownAccount(record.account.clone())));
-        }
-        let id = record.id.as_str();
-        let owner = self.hashes.get(*hash.as_bytes())?.map(|key| key.value().to_owned());
-        if owner.as_deref() == Some(id) {
-            return Ok(Ok(false));
-        }
-        if owner.is_some() || self.keys.get(id)?.is_some() {
-            return Ok(Err(LedgerError::Conflict(format!("key {id}"))));
-        }
-        let Ok(json) = serde_json::to_vec(record) else {
-            return Ok(Err(damaged("the key")));
-        };
-        self.keys.insert(id, (json.as_slice(), *hash.as_bytes()))?;
-        self.hashes.insert(*hash.as_bytes(), id)?;
-        Ok(Ok(true))
-    }
-
-    /// Writes when a key was revoked, unless it was. Returns whether this was new.
-    pub(super) fn revoke(&mut self, key: &KeyId, revoked_ms: u64) -> Entered<bool> {
-        let stored = self
-            .keys
-            .get(key.as_str())?
-            .map(|row| (row.value().0.to_owned(), row.value().1));
-        let Some((json, hash)) = stored else {
-            return Ok(Ok(false));
-        };
-        let Ok(mut record) = serde_json::from_slice::<KeyRecord>(&json) else {
-            return Ok(Err(damaged("a key")));
-        };
-        if record.revoked_ms.is_some() {
-            return Ok(Ok(false));
-        }
-        record.revoked_ms = Some(revoked_ms);
-        let Ok(json) = serde_json::to_vec(&record) else {
-            return Ok(Err(damaged("the key")));
-        };
-        self.keys.insert(key.as_str(), (json.as_slice(), hash))?;
-        Ok(Ok(true))
     }
 
     /// Writes the records gathered so far, if any, and begins another segment.
@@ -245,6 +149,13 @@ impl<'t> Tables<'t> {
         for (key, spent) in &self.changed.key_spent {
             self.key_spent.insert(key.as_str(), spent)?;
         }
+        for (key, spending) in &self.changed.key_periods {
+            self.key_periods.insert(key.as_str(), periods(spending))?;
+        }
+        for ((account, day, key, model), sums) in &self.changed.usage {
+            let row = (account.as_str(), day.number(), key.as_str(), model.as_str());
+            self.usage.insert(row, sums.numbers())?;
+        }
         for (provider, sums) in &self.changed.earnings {
             self.earnings.insert(provider.as_str(), sums)?;
         }
@@ -264,5 +175,24 @@ fn balance<'c>(
             let stored = stored.get(account.as_str())?;
             Ok(row.insert(stored.map(|balance| balance.value()).unwrap_or_default()))
         }
+    }
+}
+
+/// What a key spent in its periods, as it is stored.
+fn periods(Spending { day, week, month }: &Spending) -> Periods {
+    let [day, week, month] = [day, week, month].map(|spent| (spent.start_ms, spent.amount.get()));
+    (day.0, day.1, week.0, week.1, month.0, month.1)
+}
+
+/// What was stored of a key's periods.
+pub(super) fn spending((day_ms, day, week_ms, week, month_ms, month): Periods) -> Spending {
+    let spent = |start_ms, amount| Spent {
+        start_ms,
+        amount: Nano::saturating(amount),
+    };
+    Spending {
+        day: spent(day_ms, day),
+        week: spent(week_ms, week),
+        month: spent(month_ms, month),
     }
 }

@@ -12,9 +12,7 @@ use super::answer::{self, Answer, Asker, Batch};
 use super::entry::Entry;
 use super::state::State;
 use super::store::Store;
-use crate::id::{AccountId, CallId};
 use crate::ledger::LedgerError;
-use crate::record::UsageRecord;
 
 /// Entries in a batch from which on the writer gathers for as long as it may.
 const MANY: u32 = 16;
@@ -73,8 +71,13 @@ impl Shared {
             .map_or(Ok(()), |why| Err(LedgerError::Unavailable(why.clone())))
     }
 
-    pub(super) fn record(&self, account: &AccountId, call: &CallId) -> Result<Option<UsageRecord>, LedgerError> {
-        self.store.record(account, call)
+    /// What is on disk.
+    pub(super) const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(super) const fn settings(&self) -> &EmbeddedSettings {
+        &self.settings
     }
 
     /// Hands an entry to the writer.
@@ -209,9 +212,10 @@ mod tests {
 
     use super::*;
     use crate::embedded::EmbeddedLedger;
-    use crate::id::KeyId;
+    use crate::id::{CallId, KeyId};
     use crate::key::{KeyHash, KeyRecord};
     use crate::ledger::{Deposit, Ledger, Reserve, ReserveError};
+    use crate::limits::KeyLimits;
     use crate::money::Nano;
     use crate::record::tests::example;
 
@@ -279,6 +283,7 @@ mod tests {
             created_ms: 1,
             expires_ms: None,
             revoked_ms: None,
+            limits: KeyLimits::default(),
         };
         ledger.create_key(&key, &KeyHash::of("secret")).await.expect("a key");
         ledger.deposit(&deposit("first")).await.expect("a deposit");
@@ -305,6 +310,7 @@ mod tests {
             key,
             quote,
             quote_min: quote,
+            tokens: 10,
             now_ms: 1,
             expires_ms: 2,
         }
@@ -347,6 +353,7 @@ mod tests {
             gather_min: gather,
             gather_max: gather,
             waiting_max: 2,
+            ..EmbeddedSettings::default()
         };
         let (ledger, _disk) = ledger(settings).await;
         let (one, two, three) = (deposit("a"), deposit("b"), deposit("c"));
@@ -363,6 +370,7 @@ mod tests {
             gather_min: gather,
             gather_max: gather,
             waiting_max: 9,
+            ..EmbeddedSettings::default()
         };
         let (ledger, _disk) = ledger(settings).await;
         let deposits = ["a", "b", "c", "d"].map(deposit);
@@ -383,6 +391,7 @@ mod tests {
             gather_min: gather,
             gather_max: gather,
             waiting_max: 9,
+            ..EmbeddedSettings::default()
         };
         let (ledger, _disk) = ledger(settings).await;
         ledger.reserve(&ask()).await.expect("reserved");

@@ -3,15 +3,16 @@
 
 use super::connection::{Call, Connection};
 use super::keys::{self, Shard};
-use super::rows::{self, nano};
+use super::rows::{self, Row, nano};
 use crate::id::{AccountId, KeyId};
-use crate::key::{KeyHash, KeyRecord};
-use crate::ledger::{LedgerError, check_text};
+use crate::key::{KeyChange, KeyHash, KeyRecord};
+use crate::ledger::{KeyUse, LedgerError, check_text};
 use crate::money::Nano;
 
 pub(super) async fn create(connection: &Connection, key: &KeyRecord, hash: &KeyHash) -> Result<(), LedgerError> {
     check_text(&key.name, "the name of a key")?;
     check_text(&key.hint, "the hint of a key")?;
+    key.limits.check()?;
     let conflict = || LedgerError::Conflict(format!("key {}", key.id));
     // Three slots, so three steps. The way in by the hash comes last: until then the key cannot be used, and
     // repeating the whole finishes what was begun.
@@ -71,12 +72,47 @@ pub(super) async fn revoke(
     key: &KeyId,
     now_ms: u64,
 ) -> Result<Option<KeyRecord>, LedgerError> {
-    let owner: Option<String> = connection.send(redis::cmd("GET").arg(keys::owner(key))).await?;
-    let Some(owner) = owner.and_then(|owner| AccountId::parse(&owner).ok()) else {
+    let Some(owner) = owner(connection, key).await? else {
         return Ok(None);
     };
     let call = Call::new("revoke_key", &[Shard::of(&owner).api_key(key)]).arg(now_ms);
     rows::key(&connection.call(&call).await?)
+}
+
+pub(super) async fn update(
+    connection: &Connection,
+    key: &KeyId,
+    change: &KeyChange,
+) -> Result<Option<KeyRecord>, LedgerError> {
+    change.check()?;
+    let Some(owner) = owner(connection, key).await? else {
+        return Ok(None);
+    };
+    let mut columns = Vec::new();
+    columns.extend(change.name.clone().map(|name| ("name", Some(name))));
+    columns.extend(change.expires_ms.map(|ms| ("expires_ms", ms.map(|ms| ms.to_string()))));
+    columns.extend(change.limits.iter().flat_map(rows::limit_columns));
+    let gone = columns.iter().filter(|(_, value)| value.is_none());
+    let call = Call::new("update_key", &[Shard::of(&owner).api_key(key)]).arg(gone.clone().count());
+    let call = gone.fold(call, |call, (column, _)| call.arg(*column));
+    let stays = columns
+        .iter()
+        .filter_map(|(column, value)| Some((column, value.as_ref()?)));
+    let call = stays.fold(call, |call, (column, value)| call.arg(*column).arg(value));
+    rows::key(&connection.call(&call).await?)
+}
+
+pub(super) async fn usage(
+    connection: &Connection,
+    account: &AccountId,
+    key: &KeyId,
+    now_ms: u64,
+) -> Result<Option<KeyUse>, LedgerError> {
+    let shard = Shard::of(account);
+    let call = Call::new("key_use", &[shard.api_key(key), shard.live(account.as_str())]);
+    let (row, packed): (Row, Vec<u8>) = connection.call(&call.arg(key.as_str())).await?;
+    let is_owned = row.get("account").is_some_and(|owner| owner == account.as_str());
+    is_owned.then(|| rows::key_use(&row, &packed, now_ms)).transpose()
 }
 
 pub(super) async fn spent(
@@ -91,11 +127,17 @@ pub(super) async fn spent(
     spent.as_deref().map(nano).transpose()
 }
 
+/// The account that a key belongs to.
+async fn owner(connection: &Connection, key: &KeyId) -> Result<Option<AccountId>, LedgerError> {
+    let owner: Option<String> = connection.send(redis::cmd("GET").arg(keys::owner(key))).await?;
+    Ok(owner.and_then(|owner| AccountId::parse(&owner).ok()))
+}
+
 async fn list_one(connection: &Connection, shard: Shard, account: &str) -> Result<Vec<KeyRecord>, LedgerError> {
     let ids = connection.members(&shard.account_keys(account)).await?;
     let keys = ids.iter().filter_map(|id| KeyId::parse(id).ok());
     let keys: Vec<_> = keys.map(|id| shard.api_key(&id)).collect();
-    let rows = connection.rows(&keys).await?;
+    let rows: Vec<Row> = connection.rows(&keys).await?;
     rows.iter().filter_map(|row| rows::key(row).transpose()).collect()
 }
 

@@ -14,7 +14,12 @@ use super::rows::Row;
 use crate::ledger::LedgerError;
 
 /// The functions, as the server gets them.
-const LIBRARY: &str = include_str!("ledger.lua");
+const LIBRARY: &str = concat!(
+    include_str!("lua/library.lua"),
+    include_str!("lua/limits.lua"),
+    include_str!("lua/money.lua"),
+    include_str!("lua/books.lua"),
+);
 /// The first version with functions.
 const VERSION_MAJOR_MIN: u32 = 7;
 /// Commands that may wait for the socket; above that, callers wait until their deadline.
@@ -104,14 +109,14 @@ impl Connection {
     }
 
     /// The hashes in `keys`, all of one shard.
-    pub(super) async fn rows(&self, keys: &[String]) -> Result<Vec<Row>, LedgerError> {
+    pub(super) async fn rows<T: FromRedisValue>(&self, keys: &[String]) -> Result<Vec<T>, LedgerError> {
         let mut rows = Vec::with_capacity(keys.len());
         for keys in keys.chunks(ROWS_AT_ONCE) {
             let mut pipeline = redis::pipe();
             for key in keys {
                 pipeline.cmd("HGETALL").arg(key);
             }
-            rows.extend(self.send_all::<Vec<Row>>(&pipeline).await?);
+            rows.extend(self.send_all::<Vec<T>>(&pipeline).await?);
         }
         Ok(rows)
     }

@@ -1,11 +1,15 @@
 //! What calls do to balances, each one function call: reserve, post, void, renew; and the sweep over all shards.
 
+use std::time::Duration;
+
 use super::connection::{Call, Connection};
 use super::keys::{Shard, member};
-use super::rows::nano;
+use super::rows::{nano, packed_limits};
 use super::{texts, unexpected};
+use crate::calendar::{Day, Period};
 use crate::id::{AccountId, CallId};
-use crate::ledger::{LedgerError, Posted, Reserve, ReserveError, Reserved, Swept};
+use crate::ledger::{LedgerError, Posted, Reserve, ReserveError, Reserved, Swept, UsageSums, other_key};
+use crate::limits::{Bucket, KeyLimits, Limit, RateState, bounded};
 use crate::money::Nano;
 use crate::record::UsageRecord;
 
@@ -14,44 +18,109 @@ const SWEEP_BATCH: usize = 128;
 
 pub(super) async fn reserve(connection: &Connection, ask: &Reserve) -> Result<Reserved, ReserveError> {
     let (shard, member) = (Shard::of(&ask.account), member(&ask.account, &ask.call));
-    let account = shard.account(ask.account.as_str());
+    let account = ask.account.as_str();
     let keys = [
-        account,
+        shard.account(account),
         shard.api_key(&ask.key),
         shard.hold(&member),
         shard.expiry(),
         shard.totals(),
+        shard.live(account),
     ];
     let call = Call::new("reserve", &keys)
-        .arg(ask.account.as_str())
+        .arg(account)
         .arg(&member)
-        .arg(ask.quote.get());
-    let call = call
+        .arg(ask.key.as_str())
+        .arg(ask.quote.get())
         .arg(ask.quote_min.min(ask.quote).get())
+        .arg(bounded(ask.tokens))
         .arg(ask.now_ms)
         .arg(ask.expires_ms);
-    let answer: Vec<String> = connection.call(&call).await?;
-    Err(match texts(&answer)[..] {
-        ["ok", held] => return Ok(Reserved { held: nano(held)? }),
+    let answer: Vec<String> = connection.call(&starts(call, ask.now_ms)).await?;
+    reserved(&answer, ask).unwrap_or_else(|| Err(unexpected(&answer).into()))
+}
+
+/// When the periods of budgets began: the calendar is left to this side.
+fn starts(call: Call, now_ms: u64) -> Call {
+    [Period::Day, Period::Week, Period::Month]
+        .iter()
+        .fold(call, |call, period| call.arg(period.start_ms(now_ms)))
+}
+
+/// What the function's answer says; `None` if it says nothing known.
+fn reserved(answer: &[String], ask: &Reserve) -> Option<Result<Reserved, ReserveError>> {
+    let bucket = |used: &str| {
+        Some(Bucket {
+            used: used.parse().ok()?,
+            at_ms: ask.now_ms,
+        })
+    };
+    let state = |requests: &str, tokens: &str, limits: &KeyLimits| {
+        let (requests, tokens) = (bucket(requests)?, bucket(tokens)?);
+        Some(RateState {
+            requests: limits.requests_per_min.map(|limit| requests.rate(limit.into())),
+            tokens: limits.tokens_per_min.map(|limit| tokens.rate(limit)),
+        })
+    };
+    Some(Err(match texts(answer)[..] {
+        ["ok", held, ref rest @ ..] => {
+            let limits = match rest[..] {
+                [] => RateState::default(),
+                [requests, tokens, limits] => state(requests, tokens, &packed_limits(limits).ok()?)?,
+                _ => return None,
+            };
+            let held = nano(held).ok()?;
+            return Some(Ok(Reserved { held, limits }));
+        }
+        ["limited", requests, tokens, limits, what] => {
+            let limits = packed_limits(limits).ok()?;
+            let (what, retry_after_ms) = match what {
+                "requests" => {
+                    let limit = limits.requests_per_min?.into();
+                    (Limit::Requests, bucket(requests)?.wait_ms(limit, 1))
+                }
+                "tokens" => {
+                    let limit = limits.tokens_per_min?;
+                    (Limit::Tokens, bucket(tokens)?.wait_ms(limit, bounded(ask.tokens)))
+                }
+                "concurrent" => (Limit::Concurrent, None),
+                _ => return None,
+            };
+            ReserveError::RateLimited {
+                what,
+                retry_after_ms,
+                state: state(requests, tokens, &limits)?,
+            }
+        }
+        ["budget", left, limits] => ReserveError::BudgetSpent {
+            left: left.parse().ok()?,
+            resets_ms: packed_limits(limits).ok()?.budget?.period.next_ms(ask.now_ms),
+        },
         ["insufficient", available] => ReserveError::Insufficient {
-            available: available.parse().map_err(|_| unexpected(&answer))?,
+            available: available.parse().ok()?,
         },
         ["unknown_account"] => ReserveError::UnknownAccount,
         ["unknown_key"] => ReserveError::UnknownKey,
         ["key_revoked"] => ReserveError::KeyRevoked,
         ["key_expired"] => ReserveError::KeyExpired,
         ["already_reserved"] => ReserveError::AlreadyReserved,
-        _ => unexpected(&answer).into(),
-    })
+        _ => return None,
+    }))
 }
 
-pub(super) async fn post(connection: &Connection, record: &UsageRecord) -> Result<Posted, LedgerError> {
+pub(super) async fn post(
+    connection: &Connection,
+    record: &UsageRecord,
+    now_ms: u64,
+    usage_kept: Duration,
+) -> Result<Posted, LedgerError> {
     record.check()?;
     let json = serde_json::to_vec(record).map_err(|_| LedgerError::Damaged("the record cannot be written".into()))?;
     let earned = record.cost.minus(record.fee).unwrap_or_default();
     let (shard, member) = (Shard::of(&record.account), member(&record.account, &record.call));
+    let account = record.account.as_str();
     let keys = [
-        shard.account(record.account.as_str()),
+        shard.account(account),
         shard.api_key(&record.key),
         shard.hold(&member),
         shard.expiry(),
@@ -59,12 +128,24 @@ pub(super) async fn post(connection: &Connection, record: &UsageRecord) -> Resul
         shard.marker(&member),
         shard.earnings(),
         shard.totals(),
+        shard.live(account),
+        shard.usage(&record.account, Day::of(record.created_ms)),
     ];
+    let used = record.billed.prompt.saturating_add(record.billed.completion);
     let call = Call::new("post", &keys)
-        .arg(record.account.as_str())
+        .arg(account)
         .arg(&member)
-        .arg(json.as_slice());
-    let call = call.arg(record.cost.get()).arg(record.fee.get()).arg(earned.get());
+        .arg(record.key.as_str())
+        .arg(json.as_slice())
+        .arg(&record.model)
+        .arg(record.fee.get())
+        .arg(earned.get())
+        .arg(record.cost.get())
+        .arg(now_ms)
+        .arg(bounded(used));
+    let [_, tokens @ .., _] = UsageSums::of(record).numbers();
+    let call = starts(call, now_ms).arg(usage_kept.as_secs().max(1));
+    let call = tokens.iter().fold(call, |call, count| call.arg(*count));
     let call = record.legs.iter().fold(call, |call, leg| {
         call.arg(leg.provider.as_str()).arg(leg.fee.get()).arg(leg.earned.get())
     });
@@ -79,6 +160,8 @@ pub(super) async fn post(connection: &Connection, record: &UsageRecord) -> Resul
             cost: record.cost,
             held: nano(held)?,
         }),
+        ["too_large"] => Err(LedgerError::TooLarge("the sum of all costs")),
+        ["other_key"] => Err(other_key(&record.call)),
         ["unknown_account"] => Err(LedgerError::UnknownAccount(record.account.clone())),
         _ => Err(unexpected(&answer)),
     }
@@ -91,6 +174,7 @@ pub(super) async fn void(connection: &Connection, account: &AccountId, call: &Ca
         shard.hold(&member),
         shard.expiry(),
         shard.totals(),
+        shard.live(account.as_str()),
     ];
     let released: String = connection.call(&Call::new("void", &keys).arg(&member)).await?;
     nano(&released)
@@ -140,7 +224,7 @@ async fn sweep_batch(
     for member in &members {
         let account = member.rsplit_once(':').map(|(account, _)| account);
         let account = account.ok_or_else(|| LedgerError::Damaged(format!("`{member}` is no hold")))?;
-        keys.extend([shard.account(account), shard.hold(member)]);
+        keys.extend([shard.account(account), shard.hold(member), shard.live(account)]);
     }
     let call = Call::new("sweep", &keys).arg(now_ms);
     let call = members.iter().fold(call, |call, member| call.arg(member));

@@ -1,14 +1,16 @@
 //! The names of all Redis keys. Those of one account share a shard's hash tag, so that every money step stays on one
 //! slot of a cluster; what finds a key by its hash lies on a slot of its own.
 
+use crate::calendar::Day;
 use crate::id::{AccountId, CallId, KeyId};
 use crate::key::KeyHash;
+use crate::ledger::LedgerShard;
 
 /// Into how many slots accounts are spread. Changing it would lose every account: it is part of the data's form.
 pub(super) const SHARDS: u8 = 16;
 
-/// What the functions of `ledger.lua` are called, before their own names.
-pub(super) const FUNCTION_PREFIX: &str = "filature_1_";
+/// What the functions of the library (`lua/`) are called, before their own names.
+pub(super) const FUNCTION_PREFIX: &str = "filature_2_";
 
 /// One ledger shard.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,6 +28,16 @@ impl Shard {
 
     pub(super) fn all() -> impl Iterator<Item = Self> {
         (0..SHARDS).map(Self)
+    }
+
+    /// The shard as others name it; `None` if there is no such one.
+    pub(super) fn named(shard: LedgerShard) -> Option<Self> {
+        (shard.0 < SHARDS).then_some(Self(shard.0))
+    }
+
+    /// How others name it.
+    pub(super) const fn name(self) -> LedgerShard {
+        LedgerShard(self.0)
     }
 
     fn key(self, name: &str) -> String {
@@ -77,6 +89,16 @@ impl Shard {
         self.key(&format!("hold:{member}"))
     }
 
+    /// Hash of what is used of an account's keys.
+    pub(super) fn live(self, account: &str) -> String {
+        self.key(&format!("live:{account}"))
+    }
+
+    /// Hash of `key:model`, with what was used of them on a day.
+    pub(super) fn usage(self, account: &AccountId, day: Day) -> String {
+        self.key(&format!("usage:{account}:{}", day.number()))
+    }
+
     /// Where a call's record lies in the stream, and what it cost.
     pub(super) fn marker(self, member: &str) -> String {
         self.key(&format!("record:{member}"))
@@ -102,6 +124,14 @@ pub(super) fn by_hash(hash: &KeyHash) -> String {
 pub(super) fn owner(key: &KeyId) -> String {
     format!("key-owner:{{{key}}}")
 }
+
+/// Who holds a lease.
+pub(super) fn lease(name: &str) -> String {
+    format!("lease:{{{name}}}")
+}
+
+/// Stream of what operators did.
+pub(super) const AUDIT: &str = "audit";
 
 #[cfg(test)]
 mod tests {
@@ -147,6 +177,8 @@ mod tests {
             shard.marker(&member),
             shard.deposit(&account, "a{b}c"),
             shard.expiry(),
+            shard.live(account.as_str()),
+            shard.usage(&account, Day::default()),
         ] {
             assert!(name.starts_with(&tag), "{name}");
         }

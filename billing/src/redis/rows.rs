@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::str::FromStr;
 
+use crate::calendar::Period;
 use crate::id::ProviderId;
 use crate::key::KeyRecord;
-use crate::ledger::{Account, Earnings, LedgerError, Totals};
+use crate::ledger::{Account, Earnings, KeyUse, LedgerError, Totals};
+use crate::limits::{Bucket, Budget, KeyLimits, RateState, Spending, Spent};
 use crate::money::Nano;
 
 /// A Redis hash: column → value.
@@ -66,10 +68,110 @@ pub(super) fn key(row: &Row) -> Result<Option<KeyRecord>, LedgerError> {
         created_ms: parse(row, "created_ms")?,
         expires_ms: parse_optional(row, "expires_ms")?,
         revoked_ms: parse_optional(row, "revoked_ms")?,
+        limits: limits(row)?,
     }))
 }
 
-/// The columns of a key that never change.
+fn limits(row: &Row) -> Result<KeyLimits, LedgerError> {
+    let models = row.get("models").map(|json| serde_json::from_str(json));
+    let models = models.transpose().map_err(|_| damaged("models"))?.unwrap_or_default();
+    let packed = row.get("limits").map(|packed| packed_limits(packed));
+    let limits = packed.transpose()?.unwrap_or_default();
+    Ok(KeyLimits { models, ..limits })
+}
+
+/// Limits as the functions read them: requests, tokens, concurrent calls, budget and its period, `-` for none.
+pub(super) fn packed_limits(packed: &str) -> Result<KeyLimits, LedgerError> {
+    fn limit<T: FromStr>(text: &str) -> Result<Option<T>, LedgerError> {
+        let limit = (text != NONE).then(|| text.parse().map_err(|_| damaged("a limit")));
+        limit.transpose()
+    }
+    let [requests, tokens, concurrent, amount, period] = packed.split(' ').collect::<Vec<_>>()[..] else {
+        return Err(damaged("limits"));
+    };
+    let budget = |period| {
+        let amount = nano(amount)?;
+        Ok::<_, LedgerError>(Budget { amount, period })
+    };
+    Ok(KeyLimits {
+        requests_per_min: limit(requests)?,
+        tokens_per_min: limit(tokens)?,
+        concurrent: limit(concurrent)?,
+        budget: limit(period)?.map(budget).transpose()?,
+        models: vec![],
+    })
+}
+
+/// No limit, in a text of several.
+const NONE: &str = "-";
+
+/// The columns of a key's limits, each with its value or without one.
+pub(super) fn limit_columns(limits: &KeyLimits) -> [(&'static str, Option<String>); 2] {
+    fn text(limit: Option<impl ToString>) -> String {
+        limit.map_or_else(|| NONE.to_owned(), |limit| limit.to_string())
+    }
+    let packed = [
+        text(limits.requests_per_min),
+        text(limits.tokens_per_min),
+        text(limits.concurrent),
+        text(limits.budget.map(|budget| budget.amount.get())),
+        text(limits.budget.map(|budget| budget.period.as_str())),
+    ];
+    let is_limited = packed.iter().any(|limit| limit != NONE);
+    let models = || serde_json::to_string(&limits.models).ok();
+    [
+        ("limits", is_limited.then(|| packed.join(" "))),
+        ("models", (!limits.models.is_empty()).then(models).flatten()),
+    ]
+}
+
+/// Integers that a function packed, 64 bits each, lowest byte first. Nothing at all is all zero.
+pub(super) fn numbers<const COUNT: usize>(packed: &[u8]) -> Result<[u64; COUNT], LedgerError> {
+    if packed.is_empty() {
+        return Ok([0; COUNT]);
+    }
+    let (numbers, rest) = packed.as_chunks::<8>();
+    let numbers: Vec<_> = numbers.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect();
+    let numbers = numbers.try_into().ok().filter(|_| rest.is_empty());
+    numbers.ok_or_else(|| damaged("a row of numbers"))
+}
+
+/// What is used of a key at a moment.
+pub(super) fn key_use(row: &Row, packed: &[u8], now_ms: u64) -> Result<KeyUse, LedgerError> {
+    let [holds, held, requests, requests_ms, tokens, tokens_ms, periods @ ..] = numbers::<12>(packed)?;
+    let limits = limits(row)?;
+    let spent = amount(row, "spent")?;
+    let spending = spending(periods);
+    let since = |period| spending.since(period, spent, now_ms);
+    let rate =
+        |used, at_ms, limit: Option<u64>| limit.map(|limit| Bucket { used, at_ms }.at(limit, now_ms).rate(limit));
+    Ok(KeyUse {
+        spent,
+        spent_day: since(Period::Day),
+        spent_week: since(Period::Week),
+        spent_month: since(Period::Month),
+        held: Nano::saturating(held),
+        holds,
+        limits: RateState {
+            requests: rate(requests, requests_ms, limits.requests_per_min.map(u64::from)),
+            tokens: rate(tokens, tokens_ms, limits.tokens_per_min),
+        },
+    })
+}
+
+fn spending([day_ms, day, week_ms, week, month_ms, month]: [u64; 6]) -> Spending {
+    let spent = |start_ms, amount| Spent {
+        start_ms,
+        amount: Nano::saturating(amount),
+    };
+    Spending {
+        day: spent(day_ms, day),
+        week: spent(week_ms, week),
+        month: spent(month_ms, month),
+    }
+}
+
+/// The columns that a new key has.
 pub(super) fn key_columns(key: &KeyRecord) -> Vec<(&'static str, String)> {
     let mut columns = vec![
         ("account", key.account.to_string()),
@@ -79,6 +181,8 @@ pub(super) fn key_columns(key: &KeyRecord) -> Vec<(&'static str, String)> {
     ];
     columns.extend(key.expires_ms.map(|ms| ("expires_ms", ms.to_string())));
     columns.extend(key.revoked_ms.map(|ms| ("revoked_ms", ms.to_string())));
+    let limits = limit_columns(&key.limits).into_iter();
+    columns.extend(limits.filter_map(|(column, value)| Some((column, value?))));
     columns
 }
 

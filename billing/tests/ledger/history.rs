@@ -1,16 +1,23 @@
 //! Random histories, the same for both ledgers, checked against plain sums kept here. `FILATURE_SEED` repeats one.
 
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use filature_billing::{CallId, Ledger, LedgerError, ReserveError, UsageRecord};
+use filature_billing::{CallId, Day, Ledger, LedgerError, ReserveError, UsageRecord};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::home::Home;
-use crate::world::{HOLD_MS, Payer, World, check_sums};
+use crate::model::{DAY_MS, KeyModel, random_limits};
+use crate::world::{HOLD_MS, Payer, START_MS, World, check_sums};
 
-const STEPS: usize = 2_500;
-const STEPS_PER_CHECK: usize = 50;
+const STEPS: usize = 10_000;
+const STEPS_PER_CHECK: usize = 200;
+const ACCOUNTS: usize = 5;
+const KEYS_PER_ACCOUNT: usize = 2;
+
+/// No server is killed here, so none needs to wait for its disk.
+const LAZILY: [&str; 2] = ["--appendfsync", "everysec"];
 
 fn seed() -> u64 {
     let seed = std::env::var("FILATURE_SEED")
@@ -34,6 +41,8 @@ struct Live {
     payer: usize,
     call: CallId,
     held: i64,
+    /// What was taken of the key's limit of tokens.
+    tokens: u64,
     expires_ms: u64,
 }
 
@@ -42,52 +51,74 @@ struct Player {
     world: World,
     rng: StdRng,
     payers: Vec<Payer>,
+    keys: Vec<KeyModel>,
+    /// By account.
     balances: Vec<Balance>,
     live: Vec<Live>,
     /// Calls whose hold was swept or voided and that may still be posted.
     swept: Vec<(usize, CallId)>,
     posted: Vec<UsageRecord>,
+    /// By account: the records that were not trimmed, in order.
+    stream: Vec<VecDeque<UsageRecord>>,
+    trimmed: HashSet<CallId>,
     deposits: u32,
+    refused: BTreeMap<&'static str, u32>,
+}
+
+/// The number of a payer's account.
+fn account_of(payer: usize) -> usize {
+    payer / KEYS_PER_ACCOUNT
 }
 
 impl Player {
     async fn new(ledger: Arc<dyn Ledger>, seed: u64) -> Self {
         let mut world = World::new(ledger);
         let mut payers = Vec::new();
-        for _ in 0..5 {
-            payers.push(world.payer(0).await);
+        for _ in 0..ACCOUNTS {
+            let payer = world.payer(0).await;
+            for _ in 1..KEYS_PER_ACCOUNT {
+                let key = world.key(&payer.account, None).await.0.id;
+                let account = payer.account.clone();
+                payers.push(Payer { account, key });
+            }
+            payers.push(payer);
         }
-        let balances = vec![Balance::default(); payers.len()];
-        let (live, swept, posted) = (vec![], vec![], vec![]);
         Self {
             world,
             rng: StdRng::seed_from_u64(seed),
+            keys: vec![KeyModel::default(); payers.len()],
             payers,
-            balances,
-            live,
-            swept,
-            posted,
+            balances: vec![Balance::default(); ACCOUNTS],
+            live: vec![],
+            swept: vec![],
+            posted: vec![],
+            stream: vec![VecDeque::new(); ACCOUNTS],
+            trimmed: HashSet::new(),
             deposits: 0,
+            refused: BTreeMap::new(),
         }
     }
 
     /// Takes one step and says what came of it.
     async fn step(&mut self) -> String {
-        self.world.now_ms += self.rng.random_range(0..200);
+        // Now and then the next day, week or month.
+        let is_leap = self.rng.random_bool(0.001);
+        self.world.now_ms += self.rng.random_range(0..if is_leap { 15 * DAY_MS } else { 200 });
         match self.rng.random_range(0..100) {
             0..8 => self.deposit().await,
-            8..45 => self.reserve().await,
-            45..75 => self.post().await,
-            75..83 => self.void().await,
-            83..88 => self.renew().await,
-            88..91 => self.sweep().await,
-            91..96 => self.post_late().await,
-            _ => self.post_again().await,
+            8..48 => self.reserve().await,
+            48..73 => self.post().await,
+            73..80 => self.void().await,
+            80..84 => self.renew().await,
+            84..87 => self.sweep().await,
+            87..91 => self.post_late().await,
+            91..94 => self.post_again().await,
+            94..98 => self.limit().await,
+            _ => self.trim().await,
         }
     }
 
     async fn deposit(&mut self) -> String {
-        let payer = self.rng.random_range(0..self.payers.len());
         // Now and then one that was made before.
         let is_new = self.deposits == 0 || self.rng.random_bool(0.8);
         let number = if is_new {
@@ -95,12 +126,9 @@ impl Player {
         } else {
             self.rng.random_range(0..self.deposits)
         };
-        let (payer, amount) = if is_new {
-            (payer, self.rng.random_range(1..20_000))
-        } else {
-            (number as usize % 5, 1)
-        };
-        let payer = if is_new { number as usize % 5 } else { payer };
+        let amount = if is_new { self.rng.random_range(1..24_000) } else { 1 };
+        let account = number as usize % ACCOUNTS;
+        let payer = account * KEYS_PER_ACCOUNT;
         let deposit = self
             .world
             .deposit(&self.payers[payer].account, &format!("d{number}"), amount);
@@ -108,8 +136,8 @@ impl Player {
         assert_eq!(deposited.fresh, is_new);
         if is_new {
             self.deposits += 1;
-            self.balances[payer].deposited += amount.cast_signed();
-            self.balances[payer].available += amount.cast_signed();
+            self.balances[account].deposited += amount.cast_signed();
+            self.balances[account].available += amount.cast_signed();
         }
         format!("{deposited:?}")
     }
@@ -119,25 +147,67 @@ impl Player {
         let quote = self.rng.random_range(0..6_000_u64);
         let quote_min = self.rng.random_range(0..=quote);
         let mut ask = self.world.ask(&self.payers[payer], quote, quote_min);
+        ask.tokens = self.rng.random_range(0..600);
         ask.expires_ms = self.world.now_ms + self.rng.random_range(1..HOLD_MS);
-        let available = self.balances[payer].available;
+        let (held, holds) = self.held(payer);
+        let available = self.balances[account_of(payer)].available;
+        let expected = self.keys[payer].reserve(&ask, held, holds, available);
         let result = self.world.ledger.reserve(&ask).await;
-        if available >= quote_min.cast_signed() {
-            let held = available.min(quote.cast_signed());
-            let reserved = result.as_ref().map(|reserved| reserved.held.signed());
-            assert_eq!(reserved, Ok(held), "with {available} available");
-            self.balances[payer].available -= held;
-            self.balances[payer].held += held;
-            self.live.push(Live {
-                payer,
-                call: ask.call,
-                held,
-                expires_ms: ask.expires_ms,
-            });
-        } else {
-            assert_eq!(result, Err(ReserveError::Insufficient { available }));
+        assert_eq!(result, expected, "{ask:?} with {:?}", self.keys[payer]);
+        match &result {
+            Ok(reserved) => {
+                let held = reserved.held.signed();
+                let balance = &mut self.balances[account_of(payer)];
+                balance.available -= held;
+                balance.held += held;
+                let has_limit = self.keys[payer].limits.tokens_per_min.is_some();
+                self.live.push(Live {
+                    payer,
+                    call: ask.call,
+                    held,
+                    tokens: if has_limit { ask.tokens } else { 0 },
+                    expires_ms: ask.expires_ms,
+                });
+            }
+            Err(error) => *self.refused.entry(reason(error)).or_default() += 1,
         }
         format!("{result:?}")
+    }
+
+    /// What a key's calls hold, and how many there are.
+    fn held(&self, payer: usize) -> (i64, u64) {
+        let own = self.live.iter().filter(|live| live.payer == payer);
+        own.fold((0, 0), |(held, holds), live| (held + live.held, holds + 1))
+    }
+
+    async fn limit(&mut self) -> String {
+        let payer = self.rng.random_range(0..self.payers.len());
+        let limits = random_limits(&mut self.rng);
+        self.world.limit(&self.payers[payer], limits.clone()).await;
+        self.keys[payer].limits = limits;
+        "limited".into()
+    }
+
+    /// Reads some records of a shard and forgets them.
+    async fn trim(&mut self) -> String {
+        let shards = self.world.ledger.shards();
+        let shard = shards[self.rng.random_range(0..64) % shards.len()];
+        let max = self.rng.random_range(1..200);
+        let records = self.world.ledger.unsealed(shard, None, max).await.expect("records");
+        for (_, record) in &records {
+            let account = self.payers.iter().position(|payer| payer.account == record.account);
+            let expected = self.stream[account_of(account.expect("a payer"))].pop_front();
+            assert_eq!(Some(record), expected.as_ref());
+            self.trimmed.insert(record.call);
+        }
+        if let Some((last, _)) = records.last() {
+            self.world
+                .ledger
+                .trim(shard, *last, self.world.now_ms)
+                .await
+                .expect("trimmed");
+        }
+        "trimmed".into()
     }
 
     fn random_record(&mut self, payer: usize, call: CallId, cost: u64) -> UsageRecord {
@@ -146,7 +216,18 @@ impl Player {
         let names = ["provider-a", "provider-b", "provider-c", "provider-d"];
         let mut name = || names[self.rng.random_range(0..names.len())];
         let costs = [(name(), first), (name(), second), (name(), cost - first - second)];
-        self.world.record_of(&self.payers[payer], call, &costs)
+        let mut record = self.world.record_of(&self.payers[payer], call, &costs);
+        record.billed.prompt = self.rng.random_range(0..300);
+        record.billed.completion = self.rng.random_range(0..300);
+        record.model = format!("model-{}", self.rng.random_range(0..3));
+        record
+    }
+
+    /// A post that was the first of its call, for which so many tokens had been taken.
+    fn charged(&mut self, payer: usize, record: UsageRecord, tokens: u64) {
+        self.keys[payer].post(&record, tokens, self.world.now_ms);
+        self.stream[account_of(payer)].push_back(record.clone());
+        self.posted.push(record);
     }
 
     async fn post(&mut self) -> String {
@@ -154,7 +235,13 @@ impl Player {
             return "nothing to post".into();
         }
         let at = self.rng.random_range(0..self.live.len());
-        let Live { payer, call, held, .. } = self.live[at];
+        let Live {
+            payer,
+            call,
+            held,
+            tokens,
+            ..
+        } = self.live[at];
         // Sometimes a little above what is held.
         let cost = self.rng.random_range(0..=held + 20).cast_unsigned();
         let record = self.random_record(payer, call, cost);
@@ -167,11 +254,11 @@ impl Player {
             let found = (posted.fresh, posted.charged.signed(), posted.released.signed());
             assert_eq!(found, (true, cost, held - cost));
             self.live.swap_remove(at);
-            let balance = &mut self.balances[payer];
+            let balance = &mut self.balances[account_of(payer)];
             balance.held -= held;
             balance.spent += cost;
             balance.available += held - cost;
-            self.posted.push(record);
+            self.charged(payer, record, tokens);
         }
         format!("{result:?}")
     }
@@ -181,7 +268,8 @@ impl Player {
             return "nothing to void".into();
         }
         let at = self.rng.random_range(0..self.live.len());
-        let Live { payer, call, held, .. } = self.live.swap_remove(at);
+        let live = self.live.swap_remove(at);
+        let (payer, call, held) = (live.payer, live.call, live.held);
         let released = self
             .world
             .ledger
@@ -189,10 +277,16 @@ impl Player {
             .await
             .expect("voided");
         assert_eq!(released.signed(), held);
-        self.balances[payer].held -= held;
-        self.balances[payer].available += held;
-        self.swept.push((payer, call));
+        self.released(&live);
         format!("{released:?}")
+    }
+
+    fn released(&mut self, live: &Live) {
+        let balance = &mut self.balances[account_of(live.payer)];
+        balance.held -= live.held;
+        balance.available += live.held;
+        self.keys[live.payer].tokens.give_back(live.tokens);
+        self.swept.push((live.payer, live.call));
     }
 
     async fn renew(&mut self) -> String {
@@ -215,10 +309,8 @@ impl Player {
         let swept = self.world.ledger.sweep(now_ms).await.expect("swept");
         let released: i64 = expired.iter().map(|live| live.held).sum();
         assert_eq!((swept.holds, swept.released.signed()), (expired.len() as u64, released));
-        for Live { payer, call, held, .. } in expired {
-            self.balances[payer].held -= held;
-            self.balances[payer].available += held;
-            self.swept.push((payer, call));
+        for live in &expired {
+            self.released(live);
         }
         format!("{swept:?}")
     }
@@ -239,9 +331,10 @@ impl Player {
             (posted.fresh, posted.charged.get(), posted.released.get()),
             (true, cost, 0)
         );
-        self.balances[payer].spent += cost.cast_signed();
-        self.balances[payer].available -= cost.cast_signed();
-        self.posted.push(record);
+        let balance = &mut self.balances[account_of(payer)];
+        balance.spent += cost.cast_signed();
+        balance.available -= cost.cast_signed();
+        self.charged(payer, record, 0);
         format!("{posted:?}")
     }
 
@@ -261,14 +354,15 @@ impl Player {
             (false, record.cost, 0)
         );
         let stored = self.world.ledger.record(&record.account, &record.call).await;
-        assert_eq!(stored.as_ref().map(Option::as_ref), Ok(Some(record)));
+        let kept = (!self.trimmed.contains(&record.call)).then_some(record);
+        assert_eq!(stored.as_ref().map(Option::as_ref), Ok(kept));
         format!("{posted:?}")
     }
 
     /// Whether the ledger agrees with the sums kept here, to the nano.
     async fn check(&self) -> Vec<Balance> {
         let mut found = Vec::new();
-        for payer in &self.payers {
+        for payer in self.payers.iter().step_by(KEYS_PER_ACCOUNT) {
             let account = self
                 .world
                 .ledger
@@ -289,6 +383,11 @@ impl Player {
             });
         }
         assert_eq!(found, self.balances);
+        for (at, payer) in self.payers.iter().enumerate() {
+            let used = self.world.key_use(payer).await;
+            let (held, holds) = self.held(at);
+            assert_eq!(used, self.keys[at].used(held, holds, self.world.now_ms), "key {at}");
+        }
         check_sums(&*self.world.ledger).await;
         let holds = self.world.ledger.totals().await.expect("totals").holds;
         assert_eq!(holds, self.live.len() as u64);
@@ -300,13 +399,36 @@ async fn play(ledger: Arc<dyn Ledger>) {
     let mut player = Player::new(ledger, seed()).await;
     for step in 0..STEPS {
         player.step().await;
-        let totals = player.world.ledger.totals().await.expect("totals");
-        assert!(totals.are_conserved(), "after step {step}: {totals:?}");
+        if step % 10 == 0 {
+            let totals = player.world.ledger.totals().await.expect("totals");
+            assert!(totals.are_conserved(), "after step {step}: {totals:?}");
+        }
         if step % STEPS_PER_CHECK == 0 {
             player.check().await;
         }
     }
     player.check().await;
+    println!(
+        "{} posted, {} trimmed, refused: {:?}",
+        player.posted.len(),
+        player.trimmed.len(),
+        player.refused
+    );
+    // A history that did not meet every limit would show nothing.
+    assert!(
+        player.refused.len() == 5 && player.refused.values().all(|&count| count > 5),
+        "{:?}",
+        player.refused
+    );
+}
+
+fn reason(error: &ReserveError) -> &'static str {
+    match error {
+        ReserveError::RateLimited { what, .. } => what.as_str(),
+        ReserveError::BudgetSpent { .. } => "budget",
+        ReserveError::Insufficient { .. } => "balance",
+        other => panic!("{other}"),
+    }
 }
 
 #[tokio::test]
@@ -317,13 +439,13 @@ async fn a_random_history_adds_up_embedded() {
 
 #[tokio::test]
 async fn a_random_history_adds_up_in_redis() {
-    let home = Home::redis().await;
+    let home = Home::redis_with(&LAZILY).await;
     play(home.ledger()).await;
 }
 
 #[tokio::test]
 async fn both_ledgers_tell_the_same_history() {
-    let (embedded, redis, seed) = (Home::embedded(), Home::redis().await, seed());
+    let (embedded, redis, seed) = (Home::embedded(), Home::redis_with(&LAZILY).await, seed());
     let mut one = Player::new(embedded.ledger(), seed).await;
     let mut other = Player::new(redis.ledger(), seed).await;
     for step in 0..STEPS {
@@ -339,4 +461,11 @@ async fn both_ledgers_tell_the_same_history() {
     assert_eq!(here.accounts().await, there.accounts().await);
     assert_eq!(here.keys(None).await, there.keys(None).await);
     assert_eq!(here.earnings().await, there.earnings().await);
+    for payer in &one.payers {
+        let (from, to) = (Day::of(START_MS), Day::of(START_MS).plus(399));
+        assert_eq!(
+            here.usage(&payer.account, from, to).await,
+            there.usage(&payer.account, from, to).await
+        );
+    }
 }

@@ -18,6 +18,9 @@ pub const AT_ONCE: EmbeddedSettings = EmbeddedSettings {
     gather_min: Duration::ZERO,
     gather_max: Duration::ZERO,
     waiting_max: 1 << 16,
+    // Longer than any test's time leaps.
+    posted_kept: Duration::from_secs(10 * 365 * 86_400),
+    audit_max: 1_000,
 };
 
 impl Home {
@@ -28,7 +31,12 @@ impl Home {
     }
 
     pub async fn redis() -> Self {
-        let server = Server::start(&[]);
+        Self::redis_with(&[]).await
+    }
+
+    /// A server with options of its own.
+    pub async fn redis_with(options: &[&str]) -> Self {
+        let server = Server::start(options);
         let ledger = Arc::new(open_redis(&server.url()).await.expect("a ledger in Redis"));
         Self::Redis { ledger, server }
     }

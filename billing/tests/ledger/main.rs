@@ -1,34 +1,38 @@
 //! One suite for both ledgers: the embedded one in a fresh folder, and a real Redis server of its own.
 
-mod cost;
-mod facts;
-mod history;
-mod home;
-mod restart;
-mod server;
-mod world;
-
 /// Runs each fact of the suite on both ledgers.
 macro_rules! on_both {
-    ($($fact:ident),* $(,)?) => {
+    ($file:ident: $($fact:ident),* $(,)?) => {
         mod embedded {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $fact() {
                 let home = crate::home::Home::embedded();
-                crate::facts::$fact(&mut crate::world::World::new(home.ledger())).await;
+                crate::$file::$fact(&mut crate::world::World::new(home.ledger())).await;
             })*
         }
         mod redis {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $fact() {
                 let home = crate::home::Home::redis().await;
-                crate::facts::$fact(&mut crate::world::World::new(home.ledger())).await;
+                crate::$file::$fact(&mut crate::world::World::new(home.ledger())).await;
             })*
         }
     };
 }
 
-on_both!(
+mod books;
+mod cost;
+mod facts;
+mod history;
+mod home;
+mod limits;
+mod model;
+mod restart;
+mod server;
+mod upgrade;
+mod world;
+
+on_both!(facts:
     a_reserve_moves_available_to_held,
     a_reserve_takes_what_there_is_down_to_the_minimum,
     a_reserve_beyond_the_balance_is_refused,

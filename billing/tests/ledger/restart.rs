@@ -350,6 +350,7 @@ async fn a_silent_redis_is_unavailable_after_the_deadline() {
     let server = Server::start(&[]);
     let settings = RedisSettings {
         deadline: Duration::from_millis(200),
+        ..RedisSettings::default()
     };
     let ledger = filature_billing::RedisLedger::open(&server.url(), settings)
         .await

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use filature_billing::{
-    AccountId, ApiKey, CallId, CallOutcome, Deposit, FeeBps, KeyId, KeyRecord, Ledger, Leg, Nano, Price, ProviderId,
-    Reserve, ReserveError, Tokens, UsageRecord,
+    Account, AccountId, ApiKey, CallId, CallOutcome, Day, Deposit, FeeBps, KeyChange, KeyId, KeyLimits, KeyRecord,
+    KeyUse, Ledger, Leg, Nano, Price, ProviderId, Reserve, ReserveError, Tokens, UsageRecord,
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -68,9 +68,25 @@ impl World {
             created_ms: self.now_ms,
             expires_ms,
             revoked_ms: None,
+            limits: KeyLimits::default(),
         };
         self.ledger.create_key(&record, &secret.hash()).await.expect("a key");
         (record, secret)
+    }
+
+    /// Gives a payer's key limits.
+    pub async fn limit(&self, payer: &Payer, limits: KeyLimits) {
+        let change = KeyChange {
+            limits: Some(limits),
+            ..KeyChange::default()
+        };
+        let changed = self.ledger.update_key(&payer.key, &change).await;
+        assert!(changed.expect("an answer").is_some(), "a key");
+    }
+
+    pub async fn key_use(&self, payer: &Payer) -> KeyUse {
+        let used = self.ledger.key_use(&payer.account, &payer.key, self.now_ms).await;
+        used.expect("an answer").expect("a key")
     }
 
     pub fn deposit(&self, account: &AccountId, id: &str, amount: u64) -> Deposit {
@@ -94,6 +110,7 @@ impl World {
             key,
             quote,
             quote_min,
+            tokens: 0,
             now_ms: self.now_ms,
             expires_ms: self.now_ms + HOLD_MS,
         }
@@ -119,56 +136,7 @@ impl World {
 
     /// A call served by several providers, each for its cost. The fee is 5 %.
     pub fn record_of(&self, payer: &Payer, call: CallId, costs: &[(&str, u64)]) -> UsageRecord {
-        let fee_bps = FeeBps::new(500).expect("in range");
-        let tokens = Tokens {
-            prompt: 12,
-            cached_prompt: 0,
-            completion: 34,
-            reasoning: 0,
-        };
-        let legs = costs.iter().map(|&(provider, cost)| {
-            let (fee, earned) = fee_bps.split(nano(cost));
-            let provider = ProviderId::parse(provider).expect("an id");
-            let price = Price {
-                call: nano(cost),
-                ..Price::default()
-            };
-            Leg {
-                provider,
-                from_byte: 0,
-                quantization: None,
-                price,
-                tokens,
-                cost: nano(cost),
-                fee,
-                earned,
-            }
-        });
-        let legs: Vec<_> = legs.collect();
-        let cost = Nano::sum(legs.iter().map(|leg| leg.cost)).expect("small");
-        UsageRecord {
-            version: UsageRecord::VERSION,
-            call,
-            account: payer.account.clone(),
-            key: payer.key.clone(),
-            endpoint: "/v1/chat/completions".into(),
-            model: "sim-small".into(),
-            stream: true,
-            created_ms: self.now_ms,
-            ended_ms: self.now_ms + 1_000,
-            first_token_ms: Some(120),
-            outcome: CallOutcome::Completed,
-            finish_reason: Some("stop".into()),
-            claimed: Some(tokens),
-            counted: tokens,
-            billed: tokens,
-            counted_by: "bytes".into(),
-            fee_bps,
-            quote: cost,
-            cost,
-            fee: Nano::sum(legs.iter().map(|leg| leg.fee)).expect("small"),
-            legs,
-        }
+        record(payer, call, costs, self.now_ms)
     }
 
     /// Asserts an account's (available, held, spent), and that everything adds up.
@@ -182,6 +150,64 @@ impl World {
         let found = (account.available, account.held.get(), account.spent.get());
         assert_eq!(found, (available, held, spent), "(available, held, spent)");
         check_sums(&*self.ledger).await;
+    }
+}
+
+/// A call that arrived at `now_ms` and was served by several providers, each for its cost. The fee is 5 %.
+pub fn record(payer: &Payer, call: CallId, costs: &[(&str, u64)], now_ms: u64) -> UsageRecord {
+    let fee_bps = FeeBps::new(500).expect("in range");
+    let tokens = Tokens {
+        prompt: 12,
+        cached_prompt: 0,
+        completion: 34,
+        reasoning: 0,
+    };
+    let legs = costs.iter().map(|&(provider, cost)| {
+        let (fee, earned) = fee_bps.split(nano(cost));
+        let provider = ProviderId::parse(provider).expect("an id");
+        let price = Price {
+            call: nano(cost),
+            ..Price::default()
+        };
+        Leg {
+            provider,
+            from_byte: 0,
+            quantization: None,
+            price,
+            tokens,
+            cost: nano(cost),
+            fee,
+            earned,
+            served: None,
+        }
+    });
+    let legs: Vec<_> = legs.collect();
+    let cost = Nano::sum(legs.iter().map(|leg| leg.cost)).expect("small");
+    UsageRecord {
+        version: UsageRecord::VERSION,
+        call,
+        account: payer.account.clone(),
+        key: payer.key.clone(),
+        endpoint: "/v1/chat/completions".into(),
+        model: "sim-small".into(),
+        stream: true,
+        created_ms: now_ms,
+        ended_ms: now_ms + 1_000,
+        first_token_ms: Some(120),
+        outcome: CallOutcome::Completed,
+        finish_reason: Some("stop".into()),
+        claimed: Some(tokens),
+        counted: tokens,
+        billed: tokens,
+        counted_by: "bytes".into(),
+        fee_bps,
+        quote: cost,
+        cost,
+        fee: Nano::sum(legs.iter().map(|leg| leg.fee)).expect("small"),
+        request_hash: None,
+        response_hash: None,
+        nonce_hash: None,
+        legs,
     }
 }
 
@@ -202,6 +228,7 @@ pub async fn check_sums(ledger: &dyn Ledger) {
             signed(account.spent),
         ];
         sums.iter_mut().zip(parts).for_each(|(sum, part)| *sum += part);
+        check_keys(ledger, account).await;
     }
     assert_eq!(
         sums,
@@ -219,14 +246,26 @@ pub async fn check_sums(ledger: &dyn Ledger) {
         earned += earnings.earned.get();
     }
     assert_eq!((fees, earned), (totals.fees.get(), totals.earned.get()));
-    let mut spent = 0;
-    for key in ledger.keys(None).await.expect("keys") {
-        spent += ledger
-            .key_spent(&key.account, &key.id)
-            .await
-            .expect("an answer")
-            .expect("a key")
-            .get();
+}
+
+/// What the keys of an account hold and spent is what it holds and spent, and their days' use adds up to it.
+async fn check_keys(ledger: &dyn Ledger, account: &Account) {
+    let (mut spent, mut held) = (0, 0);
+    for key in ledger.keys(Some(&account.id)).await.expect("keys") {
+        let used = ledger.key_use(&account.id, &key.id, START_MS).await;
+        let used = used.expect("an answer").expect("a key");
+        let spent_alone = ledger.key_spent(&account.id, &key.id).await;
+        assert_eq!(spent_alone, Ok(Some(used.spent)));
+        spent += used.spent.get();
+        held += used.held.get();
     }
-    assert_eq!(spent, totals.spent.get(), "what the keys spent");
+    assert_eq!(
+        (spent, held),
+        (account.spent.get(), account.held.get()),
+        "the sums of the keys"
+    );
+    let (from, to) = (Day::of(START_MS), Day::of(START_MS).plus(399));
+    let usage = ledger.usage(&account.id, from, to).await.expect("usage");
+    let cost: u64 = usage.iter().map(|line| line.sums.cost.get()).sum();
+    assert_eq!(cost, account.spent.get(), "the sum of the days");
 }

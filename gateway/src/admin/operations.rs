@@ -6,7 +6,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
-use filature_billing::{Account, AccountId, ApiKey, Deposit, KeyId, KeyRecord, Ledger, LedgerError, Nano};
+use filature_billing::{Account, AccountId, ApiKey, Deposit, KeyId, KeyLimits, KeyRecord, Ledger, LedgerError, Nano};
 use http::StatusCode;
 use http::request::Parts;
 use rand::RngExt as _;
@@ -98,6 +98,7 @@ async fn create_key(State(ledger): Shared, Body(new): Body<NewKey>) -> Result<(S
         created_ms: now_ms,
         expires_ms: new.expires_ms,
         revoked_ms: None,
+        limits: KeyLimits::default(),
     };
     ledger.create_key(&record, &key.hash()).await?;
     Ok((

@@ -10,6 +10,7 @@ use super::problem::{Origin, Problem, Problems};
 use super::providers;
 use super::settings::Config;
 use super::source::{Sources, Written};
+use super::tokenizers;
 use super::value::Raw;
 
 /// One setting as it holds.
@@ -108,6 +109,10 @@ impl Layers {
                 self.config.providers = providers::read(&source, at, value.get_ref(), &mut self.problems);
                 continue;
             }
+            if section == "tokenizers" {
+                self.config.tokenizers = tokenizers::read(&source, at, value.get_ref(), &mut self.problems);
+                continue;
+            }
             if self.config.section(section).is_none() {
                 self.unknown(
                     source.origin(at),
@@ -203,8 +208,11 @@ impl Layers {
 
 /// What to do about a variable that is no setting's.
 fn unknown_variable(variable: &str) -> String {
-    if variable.starts_with("FILATURE_PROVIDERS") {
-        return "providers can only be written in the file".to_owned();
+    for section in IN_FILE_ONLY {
+        let prefix = format!("{}{}", names::ENV_PREFIX, section.to_uppercase());
+        if variable.starts_with(&prefix) {
+            return format!("{section} can only be written in the file");
+        }
     }
     let known = names::all()
         .into_iter()
@@ -220,11 +228,14 @@ fn unknown_variable(variable: &str) -> String {
     )
 }
 
+/// Arrays of tables, which have no variables and no flags.
+const IN_FILE_ONLY: [&str; 2] = ["providers", "tokenizers"];
+
 fn section_names() -> Vec<String> {
     Config::SECTIONS
         .iter()
         .map(|(name, _)| (*name).to_owned())
-        .chain(["providers".to_owned()])
+        .chain(IN_FILE_ONLY.map(str::to_owned))
         .collect()
 }
 

@@ -51,9 +51,10 @@ pub(super) fn read(
     providers
 }
 
-struct Reader<'a, 'p> {
-    source: &'a Source<'a>,
-    problems: &'p mut Vec<Problem>,
+/// Reads tables and says what is wrong with them.
+pub(super) struct Reader<'a, 'p> {
+    pub(super) source: &'a Source<'a>,
+    pub(super) problems: &'p mut Vec<Problem>,
 }
 
 impl Reader<'_, '_> {
@@ -170,7 +171,7 @@ impl Reader<'_, '_> {
     }
 
     /// Fills `settings` from the table and returns the entries named in `apart`; unknown keys become problems.
-    fn fill<'t>(
+    pub(super) fn fill<'t>(
         &mut self,
         path: &str,
         table: &Table<'t>,
@@ -210,7 +211,12 @@ impl Reader<'_, '_> {
         rest
     }
 
-    fn tables<'t>(&mut self, path: &str, at: usize, value: &'t DeValue<'t>) -> Vec<(String, usize, Table<'t>)> {
+    pub(super) fn tables<'t>(
+        &mut self,
+        path: &str,
+        at: usize,
+        value: &'t DeValue<'t>,
+    ) -> Vec<(String, usize, Table<'t>)> {
         let Some(items) = value.as_array() else {
             self.problem(
                 at,
@@ -236,7 +242,7 @@ impl Reader<'_, '_> {
         tables
     }
 
-    fn name(&mut self, at: usize, key: &str, name: &str) {
+    pub(super) fn name(&mut self, at: usize, key: &str, name: &str) {
         if name.is_empty() || name.len() > 256 || name.chars().any(char::is_control) {
             self.problem(
                 at,
@@ -247,7 +253,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn words(&mut self, at: usize, key: &str, words: &[String], allowed: &[&str]) {
+    pub(super) fn words(&mut self, at: usize, key: &str, words: &[String], allowed: &[&str]) {
         for word in words.iter().filter(|word| !allowed.contains(&word.as_str())) {
             self.problem(
                 at,
@@ -258,7 +264,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn problem(&mut self, at: usize, key: String, what: String, allowed: &str) {
+    pub(super) fn problem(&mut self, at: usize, key: String, what: String, allowed: &str) {
         self.problems.push(Problem {
             origin: self.source.origin(at),
             key,

@@ -6,6 +6,7 @@ use super::declare::{Field, Section};
 use super::names;
 use super::providers::{ModelSettings, PriceSettings, ProviderSettings};
 use super::settings::Config;
+use super::tokenizers::TokenizerSettings;
 
 const HEAD: &str = "\
 # Configuration
@@ -45,6 +46,25 @@ price = { prompt = 100_000_000, completion = 400_000_000 }
 ```
 ";
 
+const TOKENIZERS: &str = "
+## `[[tokenizers]]`
+
+How the tokens of a model are counted, so that nobody is billed for more than passed. Models without one are bounded by
+bytes. In the file only; files are read when the gateway starts.
+
+```toml
+[[tokenizers]]
+models = [\"llama-3.3-70b\"]
+file = \"/etc/filature/llama-3/tokenizer.json\"
+
+[[tokenizers]]
+models = [\"gpt-oss-120b\"]
+vocabulary = \"o200k_base\"
+template_tokens = 128
+```
+
+";
+
 /// The whole reference as Markdown.
 #[must_use]
 pub fn reference() -> String {
@@ -75,6 +95,10 @@ pub fn reference() -> String {
         let _ = write!(out, "\n{title}:\n\n");
         table(&mut out, &fields, true, |_| String::new());
     }
+    out.push_str(TOKENIZERS);
+    table(&mut out, &TokenizerSettings::default().fields(), true, |_| {
+        String::new()
+    });
     out
 }
 

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::declare::{Section, section};
 use super::providers::DirectProvider;
+use super::tokenizers::TokenizerSettings;
 use super::value::{LogFormat, Registration};
 
 /// The longest any duration may be set to: a day.
@@ -25,6 +26,8 @@ macro_rules! settings {
             $( $(#[doc = $about])+ pub $key: $Section, )+
             /// Providers the operator vouches for, reached at a URL instead of through a tunnel.
             pub providers: Vec<DirectProvider>,
+            /// How the tokens of models are counted.
+            pub tokenizers: Vec<TokenizerSettings>,
         }
 
         impl Config {

@@ -13,7 +13,7 @@ use filature_router::{Ask, Attempt, NoRoute, Plan, ProviderId, Rank, Unfit};
 use super::live::{Listed, LiveCalls};
 use super::queue::{self, Waited};
 use super::{Answer, Call, auth, meter, settle};
-use crate::app::Worker;
+use crate::app::{App, Worker};
 use crate::clock::now_ms;
 use crate::reject::Reject;
 
@@ -80,6 +80,7 @@ async fn reserve(worker: &Worker, call: &Call, quote: &Quote, most: Nano, expire
         key: call.key.id.clone(),
         quote: most,
         quote_min: least,
+        tokens: tokens(app, call, quote),
         now_ms: now_ms(),
         expires_ms,
     };
@@ -88,6 +89,18 @@ async fn reserve(worker: &Worker, call: &Call, quote: &Quote, most: Nano, expire
     let failed = matches!(reserved, Err(ReserveError::Unavailable(_)));
     app.metrics.ledger_step("reserve", began.elapsed(), failed);
     Ok(reserved.map_err(|error| refused(error, least))?.held)
+}
+
+/// What the call is expected to use of its key's tokens per minute: the post puts it right.
+fn tokens(app: &App, call: &Call, quote: &Quote) -> u64 {
+    let output = match call.view.output_tokens_max {
+        Some(_) => quote.output_tokens_max,
+        None => app
+            .lengths
+            .expected(&call.key.id, &call.view.model)
+            .min(quote.output_tokens_max),
+    };
+    u64::from(meter::prompt_estimate(&call.view)) + u64::from(output) * quote.choices
 }
 
 /// Takes the attempt out of a plan that is expected to cost the most.
@@ -312,6 +325,15 @@ fn refused(error: ReserveError, needed: Nano) -> Reject {
         ReserveError::Insufficient { available } => Reject::InsufficientCredit {
             needed_nano: needed.get(),
             available_nano: available,
+        },
+        ReserveError::RateLimited {
+            what, retry_after_ms, ..
+        } => Reject::RateLimited {
+            what: what.as_str(),
+            retry_after: retry_after_ms.map(Duration::from_millis),
+        },
+        ReserveError::BudgetSpent { resets_ms, .. } => Reject::BudgetSpent {
+            resets_in: resets_ms.map(|at_ms| Duration::from_millis(at_ms.saturating_sub(now_ms()))),
         },
         ReserveError::KeyRevoked => Reject::Unauthorized(auth::REVOKED),
         ReserveError::KeyExpired => Reject::Unauthorized(auth::EXPIRED),

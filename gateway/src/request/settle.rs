@@ -131,6 +131,9 @@ fn record(app: &App, call: &Call, admitted: &Admitted, outcome: &Outcome) -> Usa
         quote: admitted.held,
         cost: bill.cost,
         fee: bill.fee,
+        request_hash: None,
+        response_hash: None,
+        nonce_hash: None,
     }
 }
 
@@ -195,6 +198,7 @@ impl Bill {
             cost,
             fee,
             earned,
+            served: None,
         });
         self.counted.completion = self.counted.completion.saturating_add(counted.completion);
         self.billed = self.billed.plus(&billed);

@@ -174,6 +174,7 @@ impl Stack {
             LedgerKind::Redis => {
                 let settings = RedisSettings {
                     deadline: Duration::from_secs(5),
+                    ..RedisSettings::default()
                 };
                 let opened = self.runtime.block_on(RedisLedger::open(&self.redis_url, settings));
                 Arc::new(opened.expect("the ledger in Redis opens"))

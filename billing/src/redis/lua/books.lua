@@ -1,0 +1,104 @@
+-- Accounts and keys, records, sums, leases.
+local function create_account(keys, args)
+  local account, accounts = unpack(keys)
+  if redis.call('EXISTS', account) == 0 then
+    redis.call('HSET', account, 'id', args[1], 'name', args[2], 'created_ms', args[3], 'deposited', 0, 'available', 0,
+      'held', 0, 'spent', 0)
+    redis.call('SADD', accounts, args[1])
+  end
+  return redis.call('HGETALL', account)
+end
+
+-- The arguments after the first two are the key's columns and values.
+local function create_key(keys, args)
+  local account, key, account_keys = unpack(keys)
+  local id, hash = unpack(args)
+  if redis.call('EXISTS', account) == 0 then
+    return 'unknown_account'
+  end
+  local stored = redis.call('HGET', key, 'hash')
+  if stored then
+    return stored == hash and 'ok' or 'conflict'
+  end
+  redis.call('HSET', key, 'id', id, 'hash', hash, 'spent', 0, unpack(args, 3))
+  redis.call('SADD', account_keys, id)
+  return 'ok'
+end
+
+-- First how many columns are to go, then those, then columns and their values.
+local function update_key(keys, args)
+  local key, gone = keys[1], tonumber(args[1])
+  if redis.call('EXISTS', key) == 1 then
+    if gone > 0 then
+      redis.call('HDEL', key, unpack(args, 2, gone + 1))
+    end
+    if #args > gone + 1 then
+      redis.call('HSET', key, unpack(args, gone + 2))
+    end
+  end
+  return redis.call('HGETALL', key)
+end
+
+local function revoke_key(keys, args)
+  local key = keys[1]
+  if redis.call('EXISTS', key) == 1 then
+    redis.call('HSETNX', key, 'revoked_ms', args[1])
+  end
+  return redis.call('HGETALL', key)
+end
+
+-- What is known of a key and what is used of it, at one moment.
+local function key_use(keys, args)
+  local key, live = unpack(keys)
+  return { redis.call('HGETALL', key), redis.call('HGET', live, args[1]) or '' }
+end
+
+local function record(keys, args)
+  local marker, records = unpack(keys)
+  local posted = redis.call('GET', marker)
+  if not posted then
+    return false
+  end
+  local place = string.match(posted, '^%S+')
+  local found = redis.call('XRANGE', records, place, place)[1]
+  return found and found[2][2]
+end
+
+-- Forgets the records before a place. The keys after the stream are the markers of their calls, which stay a while.
+local function trim(keys, args)
+  local before, kept_ms = unpack(args)
+  for at = 2, #keys do
+    redis.call('PEXPIRE', keys[at], kept_ms)
+  end
+  return redis.call('XTRIM', keys[1], 'MINID', before)
+end
+
+-- The shard's sums and its number of holds, at one moment.
+local function totals(keys)
+  return { redis.call('HGETALL', keys[1]), redis.call('ZCARD', keys[2]) }
+end
+
+-- Takes, renews or gives up a lease, by the server's clock.
+local function lease(keys, args)
+  local holder, ttl_ms = unpack(args)
+  local current = redis.call('GET', keys[1])
+  if current and current ~= holder then
+    return 0
+  end
+  if ttl_ms == '0' then
+    redis.call('DEL', keys[1])
+    return 0
+  end
+  redis.call('SET', keys[1], holder, 'PX', ttl_ms)
+  return 1
+end
+
+register('create_account', create_account)
+register('create_key', create_key)
+register('update_key', update_key)
+register('revoke_key', revoke_key)
+register('key_use', key_use, 'no-writes')
+register('record', record, 'no-writes')
+register('trim', trim, 'allow-oom')
+register('totals', totals, 'no-writes')
+register('lease', lease)
