@@ -3,12 +3,16 @@
 //!
 //! A queue that never empties delays everybody and serves nobody better, so its patience shrinks:
 //! controlled delay (Nichols and Jacobson, "Controlling Queue Delay", 2012), in the form that
-//! Facebook gave it for servers (Maurer, "Fail at Scale", 2015).
+//! Facebook gave it for servers (Maurer, "Fail at Scale", 2015). Not while it is on its way to
+//! being empty, though: a burst that is being worked off is turned away by neither patience.
+
+mod flow;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use self::flow::Flow;
 use crate::time::{Time, clamped_seconds};
 
 /// Seconds of a waiting line over which the rate of service is averaged. Chosen here: a few calls'
@@ -29,21 +33,22 @@ pub struct QueuePolicy {
     pub calls_max: usize,
     /// How long a call waits at most.
     pub wait_max: Duration,
-    /// A queue that was not empty for this long is a standing queue.
+    /// A queue that was not empty for this long, and to which as many came in this long as left it
+    /// for a provider, is a standing queue.
     pub standing_after: Duration,
     /// How long a call waits in a standing queue at most.
     pub standing_wait: Duration,
 }
 
 impl Default for QueuePolicy {
-    /// 1,024 calls of 10 s; 300 ms once the queue has stood for 1 s. Chosen here: a call that is
+    /// 1,024 calls of 10 s; 200 ms once the queue has stood for 1 s. Chosen here: a call that is
     /// let in under lasting overload then waits less than an idle engine takes to its first token.
     fn default() -> Self {
         Self {
             calls_max: 1024,
             wait_max: Duration::from_secs(10),
             standing_after: Duration::from_secs(1),
-            standing_wait: Duration::from_millis(300),
+            standing_wait: Duration::from_millis(200),
         }
     }
 }
@@ -98,6 +103,7 @@ pub struct Queue<T> {
     /// Calls taken out that neither came back nor were served yet.
     out: u64,
     rate: Rate,
+    flow: Flow,
 }
 
 impl<T> Queue<T> {
@@ -112,6 +118,7 @@ impl<T> Queue<T> {
             since_before: None,
             out: 0,
             rate: Rate::default(),
+            flow: Flow::over(policy.standing_after),
         }
     }
 
@@ -121,6 +128,7 @@ impl<T> Queue<T> {
     /// The call itself, if the queue is full and it is no better than any that waits.
     pub fn push(&mut self, rank: Rank, now: Time, item: T) -> Result<Pushed<T>, T> {
         self.tick(now);
+        self.flow.came(now);
         let ticket = Ticket::new(rank, self.next);
         let mut displaced = None;
         if self.calls.len() >= self.policy.calls_max {
@@ -167,7 +175,7 @@ impl<T> Queue<T> {
     #[must_use]
     pub fn patience(&self, now: Time) -> Duration {
         let stood = self.since.map_or(Duration::ZERO, |since| now.saturating_since(since));
-        if stood > self.policy.standing_after {
+        if stood > self.policy.standing_after && !self.flow.is_ebbing(now) {
             self.policy.standing_wait.min(self.policy.wait_max)
         } else {
             self.policy.wait_max
@@ -194,6 +202,7 @@ impl<T> Queue<T> {
         if self.out > 0 || !self.calls.is_empty() {
             self.out = self.out.saturating_sub(1);
             self.rate.served += 1.0;
+            self.flow.went(now);
         }
     }
 
@@ -325,20 +334,44 @@ mod tests {
     #[test]
     fn patience_shrinks_in_a_standing_queue_and_returns_when_it_empties() {
         let mut queue = queue(10);
-        let (long, short) = (Duration::from_secs(10), Duration::from_millis(300));
+        let (long, short) = (Duration::from_secs(10), Duration::from_millis(200));
         assert_eq!(queue.patience(at_ms(90_000)), long);
         queue.push(rank(1, 0), at_ms(0), "a").expect("room");
+        queue.push(rank(1, 0), at_ms(900), "b").expect("room");
         assert_eq!(queue.patience(at_ms(1000)), long);
         assert_eq!(queue.patience(at_ms(1001)), short);
         // Taken out and put back, it never was empty.
-        let (ticket, call) = queue.pop(at_ms(1500)).expect("one waits");
+        let (ticket, call) = queue.pop(at_ms(1500)).expect("two wait");
+        queue.pop(at_ms(1500)).expect("one waits");
         assert_eq!(queue.patience(at_ms(1500)), long);
-        queue.push(rank(1, 0), at_ms(1600), "b").expect("room");
+        queue.push(rank(1, 0), at_ms(1600), "c").expect("room");
         queue.put_back(ticket, call);
         assert_eq!(queue.patience(at_ms(1600)), short);
         drain(&mut queue);
-        queue.push(rank(1, 0), at_ms(2000), "c").expect("room");
+        queue.push(rank(1, 0), at_ms(2000), "d").expect("room");
         assert_eq!(queue.patience(at_ms(2500)), long);
+    }
+
+    #[test]
+    fn a_burst_that_is_worked_off_is_waited_for_and_a_flood_is_not() {
+        let (long, short) = (Duration::from_secs(10), Duration::from_millis(200));
+        let mut burst = queue(100);
+        for _ in 0..50 {
+            burst.push(rank(1, 0), at_ms(0), "burst").expect("room");
+        }
+        let mut flood = queue(100);
+        for n in 1..=40 {
+            let now = at_ms(n * 100);
+            burst.pop(now).expect("some wait");
+            burst.served(now);
+            for _ in 0..2 {
+                flood.push(rank(1, 0), now, "flood").expect("room");
+            }
+            flood.pop(now).expect("some wait");
+            flood.served(now);
+            assert_eq!(burst.patience(now), long, "after {now:?}");
+            assert_eq!(flood.patience(now), if n <= 11 { long } else { short }, "after {now:?}");
+        }
     }
 
     #[test]

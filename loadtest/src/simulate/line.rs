@@ -8,7 +8,7 @@ use super::tally::Ending;
 use super::world::{Step, World};
 
 /// A call that waits asks again after this long even if nobody called it (gateway, `request/queue.rs`).
-const ASK_AGAIN: Micros = 250_000;
+const ASK_AGAIN: Micros = 100_000;
 /// The gateway's `routing.queue_wait_ms`.
 const WAIT_MAX: Micros = 10_000_000;
 
@@ -46,7 +46,8 @@ impl World<'_> {
         };
         let until = state.waits_from + self.patience(call);
         let left = until.saturating_sub(self.now);
-        if left > 0 && !self.seek(call) {
+        let is_first = self.desk.as_ref().is_some_and(|desk| desk.queue.is_first(ticket));
+        if left > 0 && !(is_first && self.seek(call)) {
             return self.agenda.enter(self.now + left.min(ASK_AGAIN), Step::WaitOver(call));
         }
         self.calls[call as usize].ticket = None;
