@@ -20,6 +20,7 @@ use crate::request::lengths::Lengths;
 use crate::request::live::LiveCalls;
 use crate::request::upstream::EngineBody;
 use crate::telemetry::Metrics;
+use crate::tokens::{CountingPool, Tokenizers};
 
 /// One gateway process.
 pub struct App {
@@ -41,6 +42,10 @@ pub struct App {
     pub metrics: Metrics,
     /// Posts that the ledger could not take yet.
     pub journal: Journal,
+    /// The tokenizers of models, where they are known.
+    pub tokenizers: Tokenizers,
+    /// Who counts with them.
+    pub counting: CountingPool,
     /// How long answers usually are.
     pub lengths: Lengths,
     /// Calls that hold money now.

@@ -25,6 +25,7 @@ use crate::request::auth::KeyCache;
 use crate::request::lengths::Lengths;
 use crate::request::live::LiveCalls;
 use crate::telemetry::Telemetry;
+use crate::tokens::{CountingPool, Tokenizers};
 use crate::workers::Workers;
 use crate::{admin, ledger};
 
@@ -35,6 +36,8 @@ const BACKLOG: i32 = 1024;
 const STANDING_AFTER: Duration = Duration::from_secs(1);
 /// Tunnels that may be open without having said hello.
 const STRANGERS_MAX: usize = 256;
+/// Threads that count tokens: one counts some millions of bytes a second.
+const COUNTING_THREADS: usize = 1;
 /// How long connections may take to send their last bytes, even when the grace is over.
 const FLUSH_MIN: Duration = Duration::from_secs(1);
 /// How long cut calls may take to settle, and tasks to end, before the process ends regardless.
@@ -58,9 +61,14 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     let data = config.ledger.data.clone();
     let ledger = ledger::open_when_free(&config.ledger).await?;
     make_private_folder(&data)?;
-    let receipts = ReceiptKey::load_or_create(&data.join("receipts.key"), &mut rand::rng())?;
-    let journal = Journal::open(&data)?;
-    let app = Arc::new(app(config, telemetry, ledger, receipts, journal));
+    let opened = Opened {
+        ledger,
+        receipts: ReceiptKey::load_or_create(&data.join("receipts.key"), &mut rand::rng())?,
+        journal: Journal::open(&data)?,
+        tokenizers: Tokenizers::load(&config.tokenizers)?,
+        counting: CountingPool::start(COUNTING_THREADS)?,
+    };
+    let app = Arc::new(app(config, telemetry, opened));
     for configured in &app.config.providers {
         app.fleet.join(Arc::new(direct::provider(configured)?), app.clock.now());
     }
@@ -91,7 +99,16 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn app(config: Config, telemetry: &Telemetry, ledger: Arc<dyn Ledger>, receipts: ReceiptKey, journal: Journal) -> App {
+/// What a gateway opens before it serves.
+struct Opened {
+    ledger: Arc<dyn Ledger>,
+    receipts: ReceiptKey,
+    journal: Journal,
+    tokenizers: Tokenizers,
+    counting: CountingPool,
+}
+
+fn app(config: Config, telemetry: &Telemetry, opened: Opened) -> App {
     let policy = Policy {
         attempts_max: u32::try_from(config.routing.attempts_max).unwrap_or(u32::MAX),
         replicas: config.routing.replicas,
@@ -106,15 +123,17 @@ fn app(config: Config, telemetry: &Telemetry, ledger: Arc<dyn Ledger>, receipts:
     App {
         started_ms: now_ms(),
         clock: Clock::start(),
-        ledger,
-        receipts,
+        ledger: opened.ledger,
+        receipts: opened.receipts,
         fleet: Fleet::new(policy, waiting),
         keys: KeyCache::new(
             config.keys.cache_entries_max,
             Duration::from_millis(config.keys.cache_ms),
         ),
         metrics: telemetry.metrics(),
-        journal,
+        journal: opened.journal,
+        tokenizers: opened.tokenizers,
+        counting: opened.counting,
         lengths: Lengths::default(),
         live: LiveCalls::default(),
         room: Room::new(config.server.concurrent_calls_max),

@@ -111,11 +111,13 @@ pub struct CallView {
     /// Choices the engine makes for each prompt: the largest of `n`, `best_of` and llama.cpp's `n_cmpl`; 1
     /// when absent.
     pub n: u32,
-    /// Bytes of the JSON values that become the prompt: messages, tools, functions and the output format for a chat,
+    /// Bytes of the JSON values that become the prompt, media left out: messages, tools, functions and the output format for a chat,
     /// `prompt` and `suffix` for a completion, `input` for embeddings. Never fewer than the bytes of text in them.
     pub prompt_bytes: u32,
     /// Messages, prompts or inputs.
     pub prompt_items: u32,
+    /// Pictures, videos and recordings in a chat's messages.
+    pub media_parts: u32,
     /// What the engine must be able to do.
     pub needs: Needs,
     /// The sampling parameters given that not every engine honours.
@@ -159,7 +161,8 @@ pub fn parse_call(endpoint: Endpoint, body: &[u8]) -> Result<CallView, BadCall> 
     let target = target::models(&fields)?;
     target::route(&fields)?;
     let provider = fields.get(Field::Provider).map(preferences::parse).transpose()?;
-    let (prompt_items, mut needs) = prompt::check(endpoint, &fields)?;
+    let made = prompt::check(endpoint, &fields)?;
+    let mut needs = made.needs();
     needs = needs.union(needs::of(endpoint, &fields)?);
 
     let streams = endpoint != Endpoint::Embeddings;
@@ -183,7 +186,8 @@ pub fn parse_call(endpoint: Endpoint, body: &[u8]) -> Result<CallView, BadCall> 
         output_tokens_max: limits.largest(),
         n,
         prompt_bytes: u32::try_from(fields.prompt_bytes()).unwrap_or(u32::MAX),
-        prompt_items,
+        prompt_items: made.items,
+        media_parts: made.media,
         needs,
         parameters: fields.parameters(),
         can_continue: continuing::is_sound(endpoint, &fields, needs, n),

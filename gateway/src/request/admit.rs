@@ -12,7 +12,7 @@ use filature_router::{Ask, Attempt, NoRoute, Plan, ProviderId, Rank, Unfit};
 
 use super::live::{Listed, LiveCalls};
 use super::queue::{self, Waited};
-use super::{Answer, Call, auth, meter, settle};
+use super::{Answer, Call, auth, count, meter, settle};
 use crate::app::{App, Worker};
 use crate::clock::now_ms;
 use crate::reject::Reject;
@@ -32,6 +32,10 @@ pub struct Admitted {
     pub output_tokens_max: u32,
     /// That limit, where the engine must be told because the caller set none and affords less than is offered.
     pub told_output_tokens_max: Option<u32>,
+    /// The most tokens of prompt that this covers.
+    pub prompt_tokens_max: u64,
+    /// The prompt, where the model's tokenizer counts it.
+    pub prompt: Option<count::Prompt>,
     /// Keeps the hold renewed until the call is settled.
     pub listed: Listed,
 }
@@ -46,12 +50,15 @@ pub async fn admit(worker: &Worker, call: &Call, answer: &mut Answer) -> Result<
     };
     let expires_ms = now_ms() + worker.app.config.ledger.hold_lease_ms;
     loop {
-        let quote = Quote::of(&plan, call);
+        let quote = Quote::of(&worker.app, &plan, call);
         let most = quote.price(quote.output_tokens_max)?;
         match reserve(worker, call, &quote, most, expires_ms).await {
             Ok(held) => {
                 let told = (held < most).then(|| quote.affordable(held));
+                let first = plan.attempts.first();
                 return Ok(Some(Admitted {
+                    prompt_tokens_max: quote.prompt_tokens,
+                    prompt: first.and_then(|first| count::Prompt::begin(&worker.app, call, first.model.as_str())),
                     ceiling: plan.dearest_price(),
                     plan,
                     held,
@@ -244,7 +251,7 @@ struct Quote {
 }
 
 impl Quote {
-    fn of(plan: &Plan, call: &Call) -> Self {
+    fn of(app: &App, plan: &Plan, call: &Call) -> Self {
         let offered = plan
             .attempts
             .iter()
@@ -256,11 +263,12 @@ impl Quote {
             (_, Some(asked)) => asked.min(offered),
             (_, None) => offered,
         };
+        let models = plan.attempts.iter().map(|attempt| attempt.model.as_str());
         Self {
             price: settle::price(&plan.dearest_price()),
-            prompt_tokens: meter::prompt_bound(&call.view),
+            prompt_tokens: count::prompt_tokens_max(app, call, models),
             output_tokens_max,
-            choices: u64::from(call.view.n) * meter::prompts(&call.view),
+            choices: u64::from(meter::choices(&call.view)),
         }
     }
 

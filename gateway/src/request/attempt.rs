@@ -18,8 +18,8 @@ use hyper::body::Incoming;
 use tracing::Span;
 
 use super::frames::{Cut, Frames, Out};
-use super::meter::Meter;
-use super::{Call, upstream};
+use super::meter::{Meter, Told};
+use super::{Call, count, upstream};
 use crate::app::Worker;
 use crate::fleet::provider::Provider;
 use crate::reject::Reject;
@@ -195,12 +195,15 @@ pub async fn first(
             return whole(watch, provider, response).await;
         }
         let renamed = renames(provider, attempt);
-        let mut frames = Box::new(Frames::new(
+        let model = attempt.model.as_str();
+        let frames = Frames::new(
             &call.view,
-            attempt.model.as_str(),
+            model,
             renamed,
+            count::prompt_tokens_max(&worker.app, call, [model]),
             limits.event_bytes_max,
-        ));
+        );
+        let mut frames = Box::new(frames.counted(count::gatherer(&worker.app, call, model)));
         let (body, held) = until_first_token(&mut frames, limits.event_bytes_max, response.into_body()).await?;
         Ok(First::Stream { body, frames, held })
     };
@@ -256,13 +259,25 @@ async fn whole(watch: &Watched<'_>, provider: &Provider, response: Response<Inco
         .map_err(|error| Failure::Failed(format!("the answer broke off: {error}")))?
         .to_bytes();
     let view = parse_answer(watch.call.view.endpoint, &body).map_err(|bad| Failure::Failed(describe(&bad)))?;
-    let meter = Meter::whole(&view);
+    let model = watch.attempt.model.as_str();
+    let text = count::whole(&watch.worker.app, watch.call, model, &body);
+    let meter = Meter {
+        text,
+        ..Meter::whole(&view)
+    };
     let mut edits = Edits::default();
     if renames(provider, &watch.attempt)
         && let Some(span) = view.model.clone()
     {
-        let name = serde_json::to_vec(watch.attempt.model.as_str()).unwrap_or_default();
+        let name = serde_json::to_vec(model).unwrap_or_default();
         edits.replace(span, Bytes::from(name));
+    }
+    let told = Told::of(
+        &watch.call.view,
+        count::prompt_tokens_max(&watch.worker.app, watch.call, [model]),
+    );
+    if let (true, Some(span)) = (meter.is_absurd(&told), view.usage_at.clone()) {
+        edits.replace(span, meter.told_usage(&told).json());
     }
     let body = edits.apply(&body).into_bytes();
     Ok(First::Whole {

@@ -186,7 +186,12 @@ async fn carry<'a>(
                 CallOutcome::Broken
             }
         };
-        let meter = stream.frames.meter.clone();
+        // The words are counted once, with the part that wrote them.
+        let text = stream.frames.meter.text.take();
+        let meter = Meter {
+            text,
+            ..stream.frames.meter.clone()
+        };
         let broken = outcome.ended(call, provider, watch, meter, from_byte);
         if outcome.end == CallOutcome::Broken {
             match resume::resume(worker, call, admitted, &mut stream, &broken, &mut tried).await {

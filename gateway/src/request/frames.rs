@@ -20,8 +20,9 @@ use smallvec::SmallVec;
 pub use delivered::Cut;
 use delivered::{Delivered, Overlap};
 
-use super::meter::Meter;
+use super::meter::{Meter, Told};
 use crate::clock::now_ms;
+use crate::tokens::OutputText;
 
 /// What goes to the caller for one network chunk; one piece nearly always.
 pub type Out = SmallVec<[Bytes; 4]>;
@@ -57,8 +58,8 @@ pub struct Frames {
     endpoint: Endpoint,
     event_bytes_max: usize,
     include_usage: bool,
-    /// About how many tokens the prompt has, for an engine that does not say.
-    prompt_estimate: u32,
+    /// For an engine that does not say what it used, or says too much.
+    told: Told,
     id: Option<Box<str>>,
     /// Choices asked for.
     choices: u64,
@@ -66,6 +67,8 @@ pub struct Frames {
     delivered: Option<Delivered>,
     splices: Vec<Splice>,
     part: Part,
+    /// Whether the words are gathered to be counted.
+    is_counted: bool,
     /// What the present provider delivered.
     pub meter: Meter,
     /// Why the answer ended, in the engine's word.
@@ -123,23 +126,33 @@ impl Part {
 
 impl Frames {
     /// A stream that answers `view` with `model`; `is_renamed` where the engine calls the model by another name.
+    /// `prompt_tokens_max` is what the call's hold was made for.
     #[must_use]
-    pub fn new(view: &CallView, model: &str, is_renamed: bool, event_bytes_max: usize) -> Self {
+    pub fn new(view: &CallView, model: &str, is_renamed: bool, prompt_tokens_max: u64, event_bytes_max: usize) -> Self {
         Self {
             endpoint: view.endpoint,
             event_bytes_max,
             include_usage: view.include_usage,
-            prompt_estimate: super::meter::prompt_estimate(view),
+            told: Told::of(view, prompt_tokens_max),
             id: None,
-            choices: u64::from(view.n) * super::meter::prompts(view),
+            choices: u64::from(super::meter::choices(view)),
             delivered: view.can_continue.then(Delivered::default),
             splices: Vec::new(),
             part: Part::new(model, is_renamed, event_bytes_max),
+            is_counted: false,
             meter: Meter::default(),
             finish_reason: None,
             begun: false,
             done: false,
         }
+    }
+
+    /// Gathers the words of the answer in `text` and its like, to be counted when it has ended.
+    #[must_use]
+    pub fn counted(mut self, text: Option<Box<OutputText>>) -> Self {
+        self.is_counted = text.is_some();
+        self.meter.text = text;
+        self
     }
 
     /// Where a continuation would start; `None` where this answer cannot be continued soundly.
@@ -151,7 +164,9 @@ impl Frames {
     /// Begins the part of `provider`, which goes on from `cut`; `carried_tokens` were delivered up to there. What the
     /// provider before it delivered is in [`Frames::meter`] and must have been taken out. May be called again for
     /// another provider while [`Frames::begun`] is false or nothing since was given to the caller.
+    /// Where words are gathered to be counted, this part's are, anew.
     pub fn take_up(&mut self, cut: &Cut, provider: &str, is_renamed: bool, carried_tokens: u64) {
+        let text = self.is_counted.then(|| Box::new(OutputText::new(1)));
         self.splices.truncate(cut.splices);
         self.splices.push(Splice {
             at_byte: cut.at_byte(),
@@ -164,6 +179,7 @@ impl Frames {
             ..Part::new(&model, is_renamed, self.event_bytes_max)
         };
         self.meter = Meter {
+            text,
             carried_tokens,
             carried_in_prompt: carried_tokens.saturating_sub(cut.absent_tokens),
             ..Meter::default()
@@ -231,7 +247,7 @@ impl Frames {
     }
 
     fn note(&mut self, view: &ChunkView, data: &Bytes) {
-        self.meter.event(view);
+        self.meter.event(view, data);
         self.begun |= view.has_output || view.finish_reason.is_some();
         if view.finish_reason.is_some() {
             self.finish_reason.clone_from(&view.finish_reason);
@@ -276,8 +292,12 @@ impl Frames {
             edits.replace(span, name.clone());
         }
         // llama.cpp and Ollama put it beside the last choice.
-        if let (Some(_), false, Some(span)) = (view.usage, self.include_usage, view.usage_at.clone()) {
-            edits.replace(span, Bytes::from_static(b"null"));
+        if let (Some(_), Some(span)) = (view.usage, view.usage_at.clone()) {
+            if !self.include_usage {
+                edits.replace(span, Bytes::from_static(b"null"));
+            } else if self.part.is_continued || self.meter.is_absurd(&self.told) {
+                edits.replace(span, self.meter.told_usage(&self.told).json());
+            }
         }
     }
 
@@ -287,10 +307,17 @@ impl Frames {
             return None;
         }
         self.part.usage_sent = true;
-        let usage = self.meter.told_usage(self.endpoint, self.prompt_estimate);
+        let usage = self.meter.told_usage(&self.told);
         let id = self.id.as_deref().unwrap_or_default();
         let created = now_ms() / 1000;
-        let payload = usage_chunk(self.endpoint, id, &self.part.model, created, usage.0, usage.1);
+        let payload = usage_chunk(
+            self.endpoint,
+            id,
+            &self.part.model,
+            created,
+            usage.prompt,
+            usage.completion,
+        );
         Some(sse::event(&payload))
     }
 

@@ -1,17 +1,26 @@
 //! Step 8, how much: counts what passed and bounds what the provider claims.
 //!
-//! Without the model's own tokenizer a count is a bound: a token of text is at least one byte, and an event that
-//! carries output carries at least one token. A claim above the bound is cut to it, a missing claim is replaced by an
-//! estimate, and no claim can raise a bill above what the gateway saw pass.
+//! Where the model's own tokenizer has counted ([`super::count`]), that is what passed. Else a count is a bound: a token
+//! of text is at least one byte, and an event that carries output carries at least one token. A claim above what passed is
+//! cut to it, a missing claim is replaced by the count or an estimate (`crate::tokens::rule`), and no claim can raise a bill
+//! above what the gateway saw pass.
 
-use filature_billing::Tokens;
+use filature_billing::{Price, Tokens};
 use filature_openapi::answer::AnswerView;
 use filature_openapi::call::{CallView, Endpoint};
 use filature_openapi::chunk::ChunkView;
 use filature_openapi::usage::UsageClaim;
 
+use super::count::Count;
+use crate::tokens::{self, BYTES, Measure, Measures, OutputText};
+
 /// Tokens a chat template may add for one message, and for the whole prompt (measured on ChatML and Llama 3: 4 to 11).
 const TEMPLATE_TOKENS: u64 = 16;
+/// The most tokens that a provider is believed to have made of one picture, video or recording, and what one is taken for
+/// where nothing is claimed. (Qwen2.5-VL makes up to 1,280 of a picture as vLLM runs it, OpenAI's models up to 1,500, InternVL
+/// about 3,300.)
+const MEDIA_TOKENS_MAX: u64 = 4096;
+const MEDIA_TOKENS: u64 = 512;
 /// Tokens of output that carry no bytes: end-of-turn marks, and what the last event held back.
 const SILENT_TOKENS: u64 = 4;
 /// Bytes of a token on average, for estimates where nothing was claimed (English text in BPE vocabularies: about 4).
@@ -34,6 +43,68 @@ pub struct Meter {
     pub carried_in_prompt: u64,
     /// Tokens of that white space, which this one made anew and the caller had.
     pub repeated_tokens: u64,
+    /// The words themselves, where they are to be counted.
+    pub text: Option<Box<OutputText>>,
+}
+
+/// What the usage that a caller is told is made from, beside what passed.
+#[derive(Debug, Clone, Copy)]
+pub struct Told {
+    /// The route called.
+    pub endpoint: Endpoint,
+    /// Choices asked for.
+    pub choices: u32,
+    /// About how many tokens the prompt has.
+    pub prompt_estimate: u32,
+    /// The most it can have.
+    pub prompt_tokens_max: u64,
+}
+
+impl Told {
+    /// Of a call whose hold was made for a prompt of `prompt_tokens_max`.
+    #[must_use]
+    pub fn of(view: &CallView, prompt_tokens_max: u64) -> Self {
+        Self {
+            endpoint: view.endpoint,
+            choices: choices(view),
+            prompt_estimate: prompt_estimate(view),
+            prompt_tokens_max,
+        }
+    }
+}
+
+/// Tokens as a caller is told them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ToldUsage {
+    /// Of the prompt.
+    pub prompt: u64,
+    /// Of the answer.
+    pub completion: u64,
+}
+
+impl ToldUsage {
+    /// As the value of `usage`.
+    #[must_use]
+    pub fn json(self) -> String {
+        let Self { prompt, completion } = self;
+        let total = prompt.saturating_add(completion);
+        format!(r#"{{"prompt_tokens":{prompt},"completion_tokens":{completion},"total_tokens":{total}}}"#)
+    }
+}
+
+/// What one provider's part is billed by.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms<'a> {
+    /// Whether it is paid for the prompt: one that breaks off forfeits it.
+    pub prompt: bool,
+    /// The most tokens of prompt that the hold was made for.
+    pub prompt_tokens_max: u64,
+    /// The most tokens of output for each choice.
+    pub output_tokens_max: u32,
+    /// At what price.
+    pub price: &'a Price,
+    /// What the model's tokenizer counted.
+    pub count: Option<&'a Count>,
 }
 
 /// What is written into the record.
@@ -41,8 +112,10 @@ pub struct Meter {
 pub struct Metered {
     /// What the provider claimed, if anything.
     pub claimed: Option<Tokens>,
-    /// What the gateway's own count allows at most.
+    /// What the gateway counted, or allows at most where it only bounds.
     pub counted: Tokens,
+    /// Who counted; `bytes` where anything was only bounded.
+    pub counted_by: Box<str>,
     /// What is paid for.
     pub billed: Tokens,
 }
@@ -58,8 +131,11 @@ impl Meter {
         }
     }
 
-    /// Counts one event of a stream.
-    pub fn event(&mut self, chunk: &ChunkView) {
+    /// Counts one event of a stream; `data` is what `chunk` was parsed from.
+    pub fn event(&mut self, chunk: &ChunkView, data: &[u8]) {
+        if let Some(text) = &mut self.text {
+            text.event(chunk, data);
+        }
         self.output_bytes += u64::from(chunk.output_bytes);
         self.output_events += u64::from(chunk.has_output);
         if let Some(usage) = chunk.usage {
@@ -72,53 +148,108 @@ impl Meter {
         self.output_bytes = self.output_bytes.saturating_sub(bytes as u64);
         self.output_events = self.output_events.saturating_sub(u64::from(whole));
         self.repeated_tokens += u64::from(whole);
+        if let Some(text) = &mut self.text {
+            text.withhold(bytes);
+        }
     }
 
-    /// What the call is billed for. `prompt` is false where the provider forfeits it; `output_tokens_max` is per choice.
+    /// What a provider's part is billed for.
     #[must_use]
-    pub fn bill(&self, view: &CallView, prompt: bool, output_tokens_max: u32) -> Metered {
+    pub fn bill(&self, view: &CallView, terms: &Terms<'_>) -> Metered {
         let claim = self.claim.unwrap_or_default();
-        let choices = u64::from(view.n) * prompts(view);
-        let counted = Tokens {
-            prompt: prompt_bound(view),
-            completion: match view.endpoint {
-                Endpoint::Embeddings => 0,
-                _ => (self.output_bytes + SILENT_TOKENS * choices).min(u64::from(output_tokens_max) * choices),
-            },
-            ..Tokens::default()
+        let own = UsageClaim {
+            prompt: self.own_prompt(&claim),
+            completion: self.own_completion(&claim),
+            ..claim
         };
-        let asked = self
-            .own_prompt(&claim)
-            .unwrap_or_else(|| u64::from(prompt_estimate(view)));
-        let completion = self
-            .own_completion(&claim)
-            .unwrap_or_else(|| self.output_estimate(view.endpoint));
-        let mut billed = Tokens {
-            completion: completion.min(counted.completion),
-            ..Tokens::default()
+        let prompt = self.prompt(view, terms);
+        let completion = self.completion(view, terms);
+        let passed = Measures {
+            prompt: if terms.prompt { prompt.0 } else { Measure::default() },
+            completion: completion.0,
+            reasoning: terms
+                .count
+                .map(|count| Measure::counted(count.output.reasoning, count.tokenizer.tolerance)),
         };
-        billed.reasoning = claim.reasoning.unwrap_or(0).min(billed.completion);
-        if prompt {
-            billed.prompt = asked.min(counted.prompt);
-            billed.cached_prompt = claim.cached_prompt.unwrap_or(0).min(billed.prompt);
-        }
+        let by = terms
+            .count
+            .filter(|count| count.prompt.is_some() || !terms.prompt)
+            .map_or(BYTES, |count| &count.tokenizer.name);
         Metered {
             claimed: self.claim.map(claimed),
-            counted,
-            billed,
+            counted: Tokens {
+                prompt: prompt.1,
+                completion: completion.1,
+                ..Tokens::default()
+            },
+            counted_by: by.into(),
+            billed: tokens::billed(&own, &passed, terms.price),
         }
     }
 
-    /// Prompt and completion tokens of the whole answer so far, as the caller is told them where the engine does not say:
-    /// the same figures that it is billed for.
+    /// The prompt as it passed, and as records say it.
+    fn prompt(&self, view: &CallView, terms: &Terms<'_>) -> (Measure, u64) {
+        match terms.count.and_then(|count| Some((count, count.prompt?))) {
+            Some((count, prompt)) => {
+                let measure = Measure::counted(prompt, count.tokenizer.tolerance);
+                (measure.within(terms.prompt_tokens_max), prompt.tokens)
+            }
+            None => {
+                let bound = prompt_bound(view).min(terms.prompt_tokens_max);
+                (Measure::bounded(u64::from(prompt_estimate(view)), bound), bound)
+            }
+        }
+    }
+
+    /// The answer as it passed, and as records say it.
+    fn completion(&self, view: &CallView, terms: &Terms<'_>) -> (Measure, u64) {
+        if view.endpoint == Endpoint::Embeddings {
+            return (Measure::default(), 0);
+        }
+        let asked = u64::from(terms.output_tokens_max) * u64::from(choices(view));
+        let bound = self.output_bound(view).min(asked);
+        match terms.count {
+            Some(count) => {
+                let output = count.output.completion;
+                let measure = Measure::counted(output, count.tokenizer.tolerance);
+                (measure.within(bound), output.tokens)
+            }
+            None => (Measure::bounded(self.output_estimate(view.endpoint), bound), bound),
+        }
+    }
+
+    /// The most tokens that the output can have, by its bytes.
     #[must_use]
-    pub fn told_usage(&self, endpoint: Endpoint, prompt_estimate: u32) -> (u64, u64) {
+    pub fn output_bound(&self, view: &CallView) -> u64 {
+        self.output_bytes + SILENT_TOKENS * u64::from(choices(view))
+    }
+
+    /// Prompt and completion tokens of the whole answer so far, as the caller is told them where the engine does not say,
+    /// or says more than passed: no more than is billed by bytes.
+    #[must_use]
+    pub fn told_usage(&self, told: &Told) -> ToldUsage {
         let claim = self.claim.unwrap_or_default();
-        let prompt = self.own_prompt(&claim).unwrap_or(u64::from(prompt_estimate));
+        let prompt = self.own_prompt(&claim).unwrap_or(u64::from(told.prompt_estimate));
         let completion = self
             .own_completion(&claim)
-            .unwrap_or_else(|| self.output_estimate(endpoint));
-        (prompt, completion.saturating_add(self.carried_tokens))
+            .unwrap_or_else(|| self.output_estimate(told.endpoint));
+        let completion = completion.min(self.output_bytes + SILENT_TOKENS * u64::from(told.choices));
+        ToldUsage {
+            prompt: prompt.min(told.prompt_tokens_max),
+            completion: completion.saturating_add(self.carried_tokens),
+        }
+    }
+
+    /// Whether the engine claims more than can have passed.
+    #[must_use]
+    pub fn is_absurd(&self, told: &Told) -> bool {
+        let Some(claim) = self.claim else { return false };
+        let output_most = self.output_bytes + SILENT_TOKENS * u64::from(told.choices);
+        self.own_prompt(&claim)
+            .is_some_and(|prompt| prompt > told.prompt_tokens_max)
+            || self
+                .own_completion(&claim)
+                .is_some_and(|completion| completion > output_most)
     }
 
     /// The claimed prompt without what other providers had written.
@@ -170,13 +301,26 @@ fn claimed(claim: UsageClaim) -> Tokens {
 /// The most tokens the prompt can have.
 #[must_use]
 pub fn prompt_bound(view: &CallView) -> u64 {
-    u64::from(view.prompt_bytes) + TEMPLATE_TOKENS * (u64::from(view.prompt_items) + 1)
+    media_bound(view) + u64::from(view.prompt_bytes) + TEMPLATE_TOKENS * (u64::from(view.prompt_items) + 1)
+}
+
+/// The most tokens that the media in a prompt can be.
+#[must_use]
+pub fn media_bound(view: &CallView) -> u64 {
+    MEDIA_TOKENS_MAX * u64::from(view.media_parts)
 }
 
 /// About how many tokens the prompt has.
 #[must_use]
 pub fn prompt_estimate(view: &CallView) -> u32 {
-    u32::try_from(u64::from(view.prompt_bytes).div_ceil(BYTES_PER_TOKEN)).unwrap_or(u32::MAX)
+    let text = u64::from(view.prompt_bytes).div_ceil(BYTES_PER_TOKEN);
+    u32::try_from(text + MEDIA_TOKENS * u64::from(view.media_parts)).unwrap_or(u32::MAX)
+}
+
+/// How many choices there are to be.
+#[must_use]
+pub fn choices(view: &CallView) -> u32 {
+    u32::try_from(u64::from(view.n) * prompts(view)).unwrap_or(u32::MAX)
 }
 
 /// How many prompts get an answer of their own: several only for completions with a list of prompts.
@@ -198,8 +342,19 @@ mod tests {
         parse_call(Endpoint::ChatCompletions, body).expect("a good body")
     }
 
+    fn bill(meter: &Meter, prompt: bool, count: Option<&Count>) -> Metered {
+        let terms = Terms {
+            prompt,
+            prompt_tokens_max: prompt_bound(&view()),
+            output_tokens_max: 50,
+            price: &Price::default(),
+            count,
+        };
+        meter.bill(&view(), &terms)
+    }
+
     fn billed(meter: &Meter) -> Tokens {
-        meter.bill(&view(), true, 50).billed
+        bill(meter, true, None).billed
     }
 
     fn claim(prompt: u64, completion: u64) -> Option<UsageClaim> {
@@ -284,7 +439,7 @@ mod tests {
             output_events: 7,
             ..Meter::default()
         };
-        let tokens = meter.bill(&view(), false, 50).billed;
+        let tokens = bill(&meter, false, None).billed;
         assert_eq!(
             tokens,
             Tokens {
@@ -292,6 +447,27 @@ mod tests {
                 ..Tokens::default()
             }
         );
+    }
+
+    #[test]
+    fn a_picture_by_url_may_be_more_tokens_than_its_url_has_bytes() {
+        let body = br#"{"model":"m","max_tokens":50,"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://x/y.png"}}]}]}"#;
+        let view = parse_call(Endpoint::ChatCompletions, body).expect("a good body");
+        let meter = Meter {
+            claim: claim(1200, 5),
+            output_bytes: 400,
+            output_events: 7,
+            ..Meter::default()
+        };
+        let terms = Terms {
+            prompt: true,
+            prompt_tokens_max: prompt_bound(&view),
+            output_tokens_max: 50,
+            price: &Price::default(),
+            count: None,
+        };
+        assert_eq!(meter.bill(&view, &terms).billed.prompt, 1200);
+        assert!(prompt_bound(&view) < 4500 && prompt_estimate(&view) < 600);
     }
 
     #[test]

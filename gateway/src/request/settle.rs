@@ -7,11 +7,13 @@ use filature_billing::{CallOutcome, FeeBps, LedgerError, Leg, Nano, Price, Token
 
 use super::Call;
 use super::admit::Admitted;
+use super::count::{self, Count};
 use super::dispatch::{Outcome, Served};
-use super::meter::{self, Metered};
+use super::meter::{Metered, Terms};
 use crate::app::App;
 use crate::clock::now_ms;
 use crate::telemetry::{CallSample, trace};
+use crate::tokens::BYTES;
 
 /// A ledger that does not answer is asked again after this long, then twice as long, up to [`RETRY_MAX`].
 const RETRY_FIRST: Duration = Duration::from_millis(50);
@@ -22,14 +24,22 @@ const GIVE_UP: Duration = Duration::from_secs(600);
 const VOID_GIVE_UP: Duration = Duration::from_secs(10);
 
 /// Ends a call's hold: posts what was delivered, or gives all of it back.
-pub async fn settle(app: &Arc<App>, call: Call, admitted: Admitted, outcome: Outcome) {
-    let record = delivered(&outcome).then(|| record(app, &call, &admitted, &outcome));
+pub async fn settle(app: &Arc<App>, call: Call, mut admitted: Admitted, mut outcome: Outcome) {
+    let (ended_ms, duration) = (now_ms(), call.started.elapsed());
+    let record = if delivered(&outcome) {
+        let is_finished = outcome.end != CallOutcome::Broken;
+        let prompt = admitted.prompt.take();
+        let counts = count::collect(app, &call, prompt, &mut outcome.parts, is_finished).await;
+        Some(record(app, &call, &admitted, &outcome, &counts, ended_ms))
+    } else {
+        None
+    };
     if let Some(record) = &record
         && outcome.end == CallOutcome::Completed
     {
         app.lengths.saw(&record.key, &record.model, record.billed.completion);
     }
-    sample(app, &call, &outcome, record.as_ref());
+    sample(app, &call, &outcome, record.as_ref(), duration);
     tracing::debug!(
         call = %call.id,
         model = %call.view.model,
@@ -99,14 +109,21 @@ async fn journalled(app: &Arc<App>, call: &Call, record: Option<&UsageRecord>) -
 }
 
 /// The usage record of a call that delivered something.
-fn record(app: &App, call: &Call, admitted: &Admitted, outcome: &Outcome) -> UsageRecord {
+fn record(
+    app: &App,
+    call: &Call,
+    admitted: &Admitted,
+    outcome: &Outcome,
+    counts: &[Option<Count>],
+    ended_ms: u64,
+) -> UsageRecord {
     let fee_bps = FeeBps::new(app.config.ledger.fee_bps).unwrap_or(FeeBps::ZERO);
-    let mut bill = Bill::new(call, admitted, fee_bps);
-    for (at, served) in outcome.parts.iter().enumerate() {
+    let mut bill = Bill::new(admitted, fee_bps);
+    for (at, (served, count)) in outcome.parts.iter().zip(counts).enumerate() {
         // A provider that breaks off keeps what it delivered and forfeits the prompt and the price of the call; the one
         // that finishes is paid them.
         let finishes = at + 1 == outcome.parts.len() && outcome.end != CallOutcome::Broken;
-        bill.add(call, served, finishes);
+        bill.add(call, served, finishes, count.as_ref());
     }
     let model = outcome.parts.last().map(|served| served.attempt.model.as_str());
     UsageRecord {
@@ -118,7 +135,7 @@ fn record(app: &App, call: &Call, admitted: &Admitted, outcome: &Outcome) -> Usa
         model: model.unwrap_or(&call.view.model).to_owned(),
         stream: call.view.stream,
         created_ms: call.created_ms,
-        ended_ms: now_ms(),
+        ended_ms,
         first_token_ms: u64::try_from(outcome.first_token.as_millis()).ok(),
         outcome: outcome.end,
         finish_reason: outcome.finish_reason.as_deref().map(shortened),
@@ -126,7 +143,7 @@ fn record(app: &App, call: &Call, admitted: &Admitted, outcome: &Outcome) -> Usa
         claimed: bill.claimed,
         counted: bill.counted,
         billed: bill.billed,
-        counted_by: "bytes".to_owned(),
+        counted_by: bill.counted_by.map_or_else(|| BYTES.to_owned(), String::from),
         fee_bps,
         quote: admitted.held,
         cost: bill.cost,
@@ -141,8 +158,12 @@ fn record(app: &App, call: &Call, admitted: &Admitted, outcome: &Outcome) -> Usa
 struct Bill {
     fee_bps: FeeBps,
     held: Nano,
+    /// The most tokens of prompt that may be paid for.
+    prompt_tokens_max: u64,
     /// Tokens of output per choice that may still be paid for.
     output_tokens_left: u32,
+    /// Who counted all of it so far.
+    counted_by: Option<Box<str>>,
     legs: Vec<Leg>,
     claimed: Option<Tokens>,
     counted: Tokens,
@@ -152,40 +173,46 @@ struct Bill {
 }
 
 impl Bill {
-    fn new(call: &Call, admitted: &Admitted, fee_bps: FeeBps) -> Self {
-        let counted = Tokens {
-            prompt: meter::prompt_bound(&call.view),
-            ..Tokens::default()
-        };
+    fn new(admitted: &Admitted, fee_bps: FeeBps) -> Self {
         Self {
             fee_bps,
             held: admitted.held,
+            prompt_tokens_max: admitted.prompt_tokens_max,
             output_tokens_left: admitted.output_tokens_max,
+            counted_by: None,
             legs: Vec::new(),
             claimed: None,
-            counted,
+            counted: Tokens::default(),
             billed: Tokens::default(),
             cost: Nano::default(),
             fee: Nano::default(),
         }
     }
 
-    fn add(&mut self, call: &Call, served: &Served, finishes: bool) {
+    fn add(&mut self, call: &Call, served: &Served, finishes: bool, count: Option<&Count>) {
         if served.meter.output_bytes == 0 && !finishes {
             return;
         }
-        let Metered {
-            claimed,
-            counted,
-            billed,
-        } = served.meter.bill(&call.view, finishes, self.output_tokens_left);
-        let spent = u32::try_from(billed.completion).unwrap_or(u32::MAX);
-        // Only a call of one choice is ever continued.
-        self.output_tokens_left = self.output_tokens_left.saturating_sub(spent);
         let mut price = price(&served.attempt.price);
         if !finishes {
             price.call = Nano::default();
         }
+        let terms = Terms {
+            prompt: finishes,
+            prompt_tokens_max: self.prompt_tokens_max,
+            output_tokens_max: self.output_tokens_left,
+            price: &price,
+            count,
+        };
+        let Metered {
+            claimed,
+            counted,
+            counted_by,
+            billed,
+        } = served.meter.bill(&call.view, &terms);
+        let spent = u32::try_from(billed.completion).unwrap_or(u32::MAX);
+        // Only a call of one choice is ever continued.
+        self.output_tokens_left = self.output_tokens_left.saturating_sub(spent);
         let cost = self.within_hold(call, price.cost(&billed).unwrap_or(self.held));
         let (fee, earned) = self.fee_bps.split(cost);
         let quantization = served.attempt.quantization.as_ref();
@@ -200,7 +227,12 @@ impl Bill {
             earned,
             served: None,
         });
+        self.counted.prompt = counted.prompt;
         self.counted.completion = self.counted.completion.saturating_add(counted.completion);
+        self.counted_by = Some(match self.counted_by.take() {
+            Some(before) if before != counted_by => BYTES.into(),
+            _ => counted_by,
+        });
         self.billed = self.billed.plus(&billed);
         self.cost = self.cost.plus(cost).unwrap_or(self.held);
         self.fee = self.fee.plus(fee).unwrap_or(self.fee);
@@ -240,8 +272,7 @@ pub fn price(price: &filature_router::Price) -> Price {
     }
 }
 
-fn sample(app: &App, call: &Call, outcome: &Outcome, record: Option<&UsageRecord>) {
-    let duration = call.started.elapsed();
+fn sample(app: &App, call: &Call, outcome: &Outcome, record: Option<&UsageRecord>, duration: Duration) {
     let served = outcome.parts.last();
     let tokens = record.map(|record| record.billed).unwrap_or_default();
     let first_token = served.filter(|_| call.view.stream).map(|_| outcome.first_token);

@@ -7,6 +7,8 @@
 mod engines;
 mod hostile;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use filature_billing::{Price, Tokens};
 use filature_openapi::answer::parse_answer;
@@ -16,9 +18,9 @@ use filature_openapi::sse::{self, EventDecoder};
 
 use super::output::OutputText;
 use super::prompt::PromptText;
-use super::rule::{Measure, Measures, billed};
 use super::samples;
-use crate::request::meter::Meter;
+use crate::request::count::Count;
+use crate::request::meter::{Meter, Terms, prompt_bound};
 
 /// The text every engine is made to write: ten tokens, and four more may have left no trace.
 const DOG: &str = "The quick brown fox jumps over the lazy dog.";
@@ -39,7 +41,6 @@ struct Case {
     endpoint: Endpoint,
     body: &'static str,
     meter: Meter,
-    output: OutputText,
 }
 
 impl Case {
@@ -48,8 +49,10 @@ impl Case {
         Self {
             endpoint,
             body,
-            meter: Meter::default(),
-            output: OutputText::new(view.n),
+            meter: Meter {
+                text: Some(Box::new(OutputText::new(view.n))),
+                ..Meter::default()
+            },
         }
     }
 
@@ -65,16 +68,18 @@ impl Case {
                 continue;
             };
             let view = parse_chunk(&data).unwrap_or_else(|bad| panic!("{bad}: {data:?}"));
-            self.meter.event(&view);
-            self.output.event(&view, &data);
+            self.meter.event(&view, &data);
         }
         self
     }
 
     fn answer(mut self, body: &str) -> Self {
         let view = parse_answer(self.endpoint, body.as_bytes()).expect("an answer");
-        self.meter = Meter::whole(&view);
-        self.output = OutputText::whole(view.choices, body.as_bytes());
+        let text = OutputText::whole(view.choices, Bytes::copy_from_slice(body.as_bytes())).opened();
+        self.meter = Meter {
+            text: Some(Box::new(text)),
+            ..Meter::whole(&view)
+        };
         self
     }
 
@@ -82,22 +87,24 @@ impl Case {
     fn billed(&self) -> Tokens {
         let tokenizer = samples::o200k();
         let view = self.view();
-        let bound = self
-            .meter
-            .bill(&view, true, view.output_tokens_max.expect("set"))
-            .counted;
         let prompt = PromptText {
             endpoint: self.endpoint,
             body: Bytes::from_static(self.body.as_bytes()),
         };
-        let prompt = prompt.count(tokenizer, &|| true).expect("counts");
-        let output = self.output.count(tokenizer, &|| true).expect("counts");
-        let measures = Measures {
-            prompt: Measure::counted(prompt, tokenizer.tolerance).within(bound.prompt),
-            completion: Measure::counted(output.completion, tokenizer.tolerance).within(bound.completion),
-            reasoning: Some(Measure::counted(output.reasoning, tokenizer.tolerance)),
+        let text = self.meter.text.as_ref().expect("gathered");
+        let count = Count {
+            tokenizer: Arc::new(samples::new_o200k()),
+            prompt: Some(prompt.count(tokenizer, &|| true).expect("counts")),
+            output: text.count(tokenizer, &|| true).expect("counts"),
         };
-        billed(&self.meter.claim.unwrap_or_default(), &measures, &Price::default())
+        let terms = Terms {
+            prompt: true,
+            prompt_tokens_max: prompt_bound(&view),
+            output_tokens_max: view.output_tokens_max.expect("set"),
+            price: &Price::default(),
+            count: Some(&count),
+        };
+        self.meter.bill(&view, &terms).billed
     }
 
     #[track_caller]

@@ -3,6 +3,7 @@
 //! A token rarely ends where an event does, so texts are put together first: of each choice the content, the refusal, the
 //! reasoning and every tool call apart, as the model wrote them.
 
+use bytes::Bytes;
 use filature_openapi::chunk::ChunkView;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -29,6 +30,8 @@ pub struct OutputText {
     bytes: usize,
     /// Whether something passed that cannot be counted.
     is_unclear: bool,
+    /// An answer in one piece that was not looked at yet.
+    unread: Option<Bytes>,
 }
 
 /// Where a text belongs: the choice's index and what it is of it.
@@ -62,12 +65,33 @@ impl OutputText {
         }
     }
 
-    /// An answer in one piece.
+    /// An answer in one piece, which is read when it is counted.
     #[must_use]
-    pub fn whole(choices: u32, body: &[u8]) -> Self {
-        let mut output = Self::new(choices);
-        output.read(body);
-        output
+    pub fn whole(choices: u32, body: Bytes) -> Self {
+        Self {
+            bytes: body.len(),
+            unread: Some(body),
+            ..Self::new(choices)
+        }
+    }
+
+    /// The same with all of it read.
+    pub(super) fn opened(mut self) -> Self {
+        if let Some(body) = self.unread.take() {
+            self.bytes = 0;
+            self.read(&body);
+        }
+        self
+    }
+
+    /// Takes back the first `bytes` of what was written so far: the caller had them from another provider.
+    pub fn withhold(&mut self, bytes: usize) {
+        let first = self.texts.iter_mut().find(|(place, _)| *place == (0, Part::Content));
+        let Some((_, text)) = first else { return };
+        if text.is_char_boundary(bytes) {
+            self.bytes -= bytes;
+            text.drain(..bytes);
+        }
     }
 
     /// Adds one event of a stream; `data` is what `view` was parsed from.

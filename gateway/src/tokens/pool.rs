@@ -88,7 +88,7 @@ impl CountingPool {
     #[must_use]
     pub fn output(&self, tokenizer: &Arc<Tokenizer>, output: OutputText) -> Pending<OutputCount> {
         let tokenizer = tokenizer.clone();
-        self.hand_in(output.bytes(), move |wanted| output.count(&tokenizer, wanted))
+        self.hand_in(output.bytes(), move |wanted| output.opened().count(&tokenizer, wanted))
     }
 
     fn hand_in<T: Send + 'static>(
@@ -203,7 +203,7 @@ mod tests {
     async fn prompts_and_answers_are_counted() {
         let pool = CountingPool::start(2).expect("starts");
         let tokenizer = Arc::new(samples::new_o200k());
-        let answer = OutputText::whole(1, br#"{"choices":[{"text":"hello world"}]}"#);
+        let answer = OutputText::whole(1, Bytes::from_static(br#"{"choices":[{"text":"hello world"}]}"#));
         let (asked, said) = tokio::join!(
             pool.prompt(&tokenizer, prompt("hello world")).within(LONG),
             pool.output(&tokenizer, answer).within(LONG)

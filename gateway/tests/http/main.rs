@@ -13,6 +13,7 @@ mod accounts;
 mod answers;
 mod attacks;
 mod bad_requests;
+mod counting;
 mod preferences;
 mod providers_in_trouble;
 mod routes;

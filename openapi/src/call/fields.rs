@@ -141,7 +141,7 @@ impl<'de> Walker<'de> for Fields<'de> {
         let deep = if known == Some(Known::Field(Field::Messages)) {
             let mut messages = Messages::default();
             let kind = map.next_value_seed(Walk(&mut messages))?;
-            self.prompt_bytes += messages.bytes;
+            self.prompt_bytes += messages.bytes.saturating_sub(messages.media.bytes);
             let deep = messages.too_deep;
             self.messages = Some((messages, kind));
             deep

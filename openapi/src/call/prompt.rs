@@ -17,17 +17,51 @@ use crate::walk::{Kind, Walk, Walker, nests_deeper_than, raw_member, string, wal
 /// The levels above a message's members: the body, the list, the message.
 const LEVELS_ABOVE_MEMBER: usize = 3;
 
+/// What a prompt is made of.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Made {
+    /// Messages, prompts or inputs.
+    pub(super) items: u32,
+    /// Pictures, videos and recordings in them.
+    pub(super) media: u32,
+}
+
+impl Made {
+    const fn of(items: u32) -> Self {
+        Self { items, media: 0 }
+    }
+
+    pub(super) const fn needs(self) -> Needs {
+        if self.media > 0 { Needs::IMAGES } else { Needs::NONE }
+    }
+}
+
+/// Pictures, videos and recordings.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Media {
+    count: u32,
+    /// Bytes of their values, which no engine reads as text.
+    pub(super) bytes: usize,
+}
+
+impl Media {
+    fn add(&mut self, more: Self) {
+        self.count = self.count.saturating_add(more.count);
+        self.bytes = self.bytes.saturating_add(more.bytes);
+    }
+}
+
 /// Counts the prompt's items and checks their shape.
-pub(super) fn check(endpoint: Endpoint, fields: &Fields<'_>) -> Result<(u32, Needs), BadCall> {
+pub(super) fn check(endpoint: Endpoint, fields: &Fields<'_>) -> Result<Made, BadCall> {
     match endpoint {
         Endpoint::ChatCompletions => messages(fields),
         Endpoint::Completions => {
             let raw = fields.place(Field::Prompt).ok_or_else(|| BadCall::missing("prompt"))?;
-            items("prompt", raw).map(|items| (items, Needs::NONE))
+            items("prompt", raw).map(Made::of)
         }
         Endpoint::Embeddings => {
             let raw = fields.place(Field::Input).ok_or_else(|| BadCall::missing("input"))?;
-            items("input", raw).map(|items| (items, Needs::NONE))
+            items("input", raw).map(Made::of)
         }
     }
 }
@@ -41,7 +75,7 @@ pub(super) fn opening(fields: &Fields<'_>, text: &str) -> Option<u64> {
     }
 }
 
-fn messages(fields: &Fields<'_>) -> Result<(u32, Needs), BadCall> {
+fn messages(fields: &Fields<'_>) -> Result<Made, BadCall> {
     let (messages, kind) = fields.messages().ok_or_else(|| BadCall::missing("messages"))?;
     if *kind != Kind::Array {
         return Err(BadCall::wrong_type("messages", "an array of objects", *kind));
@@ -59,7 +93,10 @@ fn messages(fields: &Fields<'_>) -> Result<(u32, Needs), BadCall> {
     if messages.count == 0 {
         return Err(BadCall::empty("messages", "array"));
     }
-    Ok((messages.count, if messages.media { Needs::IMAGES } else { Needs::NONE }))
+    Ok(Made {
+        items: messages.count,
+        media: messages.media.count,
+    })
 }
 
 /// The elements of `messages`, walked.
@@ -70,7 +107,8 @@ pub(super) struct Messages<'de> {
     pub(super) bytes: usize,
     /// Whether a member nests too deep.
     pub(super) too_deep: bool,
-    media: bool,
+    /// Pictures, videos and recordings.
+    pub(super) media: Media,
     /// The first wrong element.
     fault: Option<(u32, Fault)>,
     opening: Opening<'de>,
@@ -139,31 +177,49 @@ impl<'de> Walker<'de> for Message<'_, 'de> {
         self.of.opening.value(raw);
         match &*key {
             "role" => self.role = Some(raw),
-            "content" if Kind::of(raw) == Kind::Array => self.of.media |= shows_media(raw),
+            "content" if Kind::of(raw) == Kind::Array => self.of.media.add(media(raw)),
             _ => {}
         }
         Ok(())
     }
 }
 
-/// Whether a message's content parts hold an image, a video or audio.
-fn shows_media(raw: &str) -> bool {
-    struct Parts(bool);
-    struct Part<'a>(&'a mut bool);
+/// Media in a message's content parts.
+fn media(raw: &str) -> Media {
+    struct Parts(Media);
+    #[derive(Default)]
+    struct Part {
+        is_typed: bool,
+        members: u32,
+        bytes: usize,
+    }
 
     impl<'de> Walker<'de> for Parts {
         fn element<A: SeqAccess<'de>>(&mut self, seq: &mut A) -> Result<bool, A::Error> {
-            Ok(seq.next_element_seed(Walk(&mut Part(&mut self.0)))?.is_some())
+            let mut part = Part::default();
+            let more = seq.next_element_seed(Walk(&mut part))?.is_some();
+            self.0.add(Media {
+                count: part.members.max(u32::from(part.is_typed)),
+                bytes: part.bytes,
+            });
+            Ok(more)
         }
     }
 
-    impl<'de> Walker<'de> for Part<'_> {
+    impl<'de> Walker<'de> for Part {
         fn member<A: MapAccess<'de>>(&mut self, key: Cow<'de, str>, map: &mut A) -> Result<(), A::Error> {
             let raw = raw_member(map)?;
-            *self.0 |= match &*key {
-                "type" => string(raw).is_some_and(|kind| is_media(&kind) || matches!(&*kind, "input_image" | "image")),
-                key => is_media(key),
-            };
+            match &*key {
+                "type" => {
+                    self.is_typed =
+                        string(raw).is_some_and(|kind| is_media(&kind) || matches!(&*kind, "input_image" | "image"));
+                }
+                key if is_media(key) => {
+                    self.members += 1;
+                    self.bytes += raw.len();
+                }
+                _ => {}
+            }
             Ok(())
         }
     }
@@ -173,7 +229,7 @@ fn shows_media(raw: &str) -> bool {
         matches!(name, "image_url" | "video_url" | "audio_url" | "input_audio")
     }
 
-    let mut parts = Parts(false);
+    let mut parts = Parts(Media::default());
     // The text has been walked once and is valid. Where a second look stumbles (a number beyond all bounds where a part
     // should be), the engine judges it.
     let _ = walk(raw, &mut parts);

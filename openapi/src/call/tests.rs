@@ -555,7 +555,15 @@ fn needs_follow_from_what_is_asked() {
         assert_eq!(view(ChatCompletions, &body).needs, Needs::IMAGES, "{part}");
     }
     let image = r#"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"image_url"},{"type":"image_url","image_url":{"url":"data:,"}}]}]}"#;
-    assert_eq!(view(ChatCompletions, image).needs, Needs::IMAGES);
+    let shown = view(ChatCompletions, image);
+    assert_eq!((shown.needs, shown.media_parts), (Needs::IMAGES, 1));
+    // What a picture is made of is no text, whatever stands beside it is.
+    let large = image.replace("data:,", &format!("data:,{}", "A".repeat(10_000)));
+    assert_eq!(view(ChatCompletions, &large).prompt_bytes, shown.prompt_bytes);
+    let two = r#"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"hidden words","image_url":{},"input_audio":{}}]}]}"#;
+    let two = view(ChatCompletions, two);
+    assert_eq!(two.media_parts, 2);
+    assert!(two.prompt_bytes as usize > "hidden words".len());
     let talk =
         r#"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"image_url"},1e999,null]}]}"#;
     assert_eq!(view(ChatCompletions, talk).needs, Needs::NONE);

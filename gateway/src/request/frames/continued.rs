@@ -38,13 +38,6 @@ impl Frames {
         if let Some(span) = view.role_member.clone() {
             edits.replace(span, Bytes::new());
         }
-        if let (true, Some(_), Some(span)) = (self.include_usage, view.usage, view.usage_at.clone()) {
-            let (prompt, completion) = self.meter.told_usage(self.endpoint, self.prompt_estimate);
-            let total = prompt.saturating_add(completion);
-            let usage =
-                format!(r#"{{"prompt_tokens":{prompt},"completion_tokens":{completion},"total_tokens":{total}}}"#);
-            edits.replace(span, usage);
-        }
         let mut chunk = edits.apply(data).into_bytes();
         if view.finish_reason.is_some() {
             let told = Told { splices: &self.splices };

@@ -40,7 +40,7 @@ fn fed(frames: &mut Frames, bytes: &[u8], size: usize) -> (String, Result<(), Fa
 #[track_caller]
 fn check(include_usage: bool, renamed: bool, engine: &str, caller: &str, ending: Result<(), Fault>) {
     for size in [1, 2, 7, 64, engine.len().max(1)] {
-        let mut frames = Frames::new(&view(include_usage), "m", renamed, 4096);
+        let mut frames = Frames::new(&view(include_usage), "m", renamed, 1000, 4096);
         let (got, ended) = fed(&mut frames, engine.as_bytes(), size);
         assert_eq!(got, caller, "in pieces of {size}");
         assert_eq!(ended, ending, "in pieces of {size}");
@@ -55,7 +55,7 @@ fn a_plain_stream_passes_byte_for_byte() {
 
 #[test]
 fn events_of_one_network_chunk_go_out_as_one_piece() {
-    let mut frames = Frames::new(&view(false), "m", false, 4096);
+    let mut frames = Frames::new(&view(false), "m", false, 1000, 4096);
     let mut out = Out::new();
     let engine = Bytes::from(stream(&[ROLE, HI, HI, HI]));
     frames.push(engine.clone(), &mut out).expect("a good stream");
@@ -90,7 +90,7 @@ fn usage_the_caller_asked_for_passes() {
 
 #[test]
 fn usage_the_engine_does_not_send_is_made_from_the_count() {
-    let mut frames = Frames::new(&view(true), "m", false, 4096);
+    let mut frames = Frames::new(&view(true), "m", false, 1000, 4096);
     let (got, ended) = fed(&mut frames, stream(&[HI, HI, STOP, "[DONE]"]).as_bytes(), 50);
     assert_eq!(ended, Ok(()));
     let events: Vec<&str> = got.split("\n\n").collect();
@@ -147,7 +147,7 @@ fn an_endless_event_is_a_fault() {
 
 #[test]
 fn garbage_is_a_fault() {
-    let mut frames = Frames::new(&view(false), "m", false, 4096);
+    let mut frames = Frames::new(&view(false), "m", false, 1000, 4096);
     let (got, ended) = fed(&mut frames, stream(&[HI, "<html>"]).as_bytes(), 10_000);
     assert_eq!(got, stream(&[HI]));
     assert_eq!(ended, Err(Fault::NotAChunk));
@@ -166,7 +166,7 @@ fn what_follows_done_is_dropped() {
 
 #[test]
 fn a_broken_stream_ends_in_an_error_chunk_and_done() {
-    let mut frames = Frames::new(&view(false), "m", false, 4096);
+    let mut frames = Frames::new(&view(false), "m", false, 1000, 4096);
     let (_, ended) = fed(&mut frames, stream(&[HI]).as_bytes(), 1000);
     assert_eq!(ended, Err(Fault::Truncated));
     let last = String::from_utf8(frames.broken("provider_error", "it broke").to_vec()).expect("text");
@@ -214,7 +214,7 @@ fn chunks(got: &str) -> Vec<serde_json::Value> {
 fn check_spliced(first: &[&str], second: &[&str], text: &str, continued_from: &str, usage: [u64; 2]) {
     let second = stream(second);
     for size in [1, 5, 64, second.len()] {
-        let mut frames = Frames::new(&view(true), "m", false, 4096);
+        let mut frames = Frames::new(&view(true), "m", false, 1000, 4096);
         let (mut got, ended) = fed(&mut frames, stream(first).as_bytes(), 4096);
         assert_eq!(ended, Err(Fault::Truncated));
         let cut = frames.cut().expect("plain text can be continued");
@@ -324,14 +324,14 @@ fn white_space_at_the_cut_is_neither_lost_nor_doubled() {
 #[test]
 fn what_is_no_plain_text_cannot_be_continued() {
     let reasoning = chunk("c1", &serde_json::json!({ "reasoning_content": "hm" }), None);
-    let mut frames = Frames::new(&view(false), "m", false, 4096);
+    let mut frames = Frames::new(&view(false), "m", false, 1000, 4096);
     let _ = fed(&mut frames, stream(&[HI, &reasoning, HI]).as_bytes(), 4096);
     assert_eq!(frames.cut(), None);
 }
 
 #[test]
 fn an_answer_that_broke_at_its_limit_ends_by_length() {
-    let mut frames = Frames::new(&view(true), "m", false, 4096);
+    let mut frames = Frames::new(&view(true), "m", false, 1000, 4096);
     let _ = fed(&mut frames, stream(&[HI, HI]).as_bytes(), 4096);
     let mut out = Out::new();
     frames.end_at_length(&mut out);

@@ -11,6 +11,10 @@ fn stream(choices: u32, chunks: &[&str]) -> OutputText {
     output
 }
 
+fn whole(choices: u32, body: &[u8]) -> OutputText {
+    OutputText::whole(choices, Bytes::copy_from_slice(body)).opened()
+}
+
 #[track_caller]
 fn check(output: &OutputText, completion: (u64, u64), reasoning: (u64, u64)) {
     let count = output.count(samples::o200k(), &|| true).expect("counts");
@@ -68,7 +72,7 @@ fn reasoning_counts_once_even_under_two_names() {
     check(&output, (4, 10), (2, 6));
     for name in ["reasoning", "reasoning_content"] {
         let answer = format!(r#"{{"choices":[{{"index":0,"message":{{"{name}":"hello world","content":null}}}}]}}"#);
-        check(&OutputText::whole(1, answer.as_bytes()), (2, 10), (2, 6));
+        check(&whole(1, answer.as_bytes()), (2, 10), (2, 6));
     }
 }
 
@@ -83,13 +87,13 @@ fn tool_calls_are_their_names_and_arguments() {
         ],
     );
     check(&output, (2, 20), (0, 0));
-    let old = OutputText::whole(
+    let old = whole(
         1,
         br#"{"choices":[{"message":{"function_call":{"name":"hello","arguments":" world"}}}]}"#,
     );
     check(&old, (2, 20), (0, 0));
     // Arguments as an object, which some engines send, count as they stand.
-    let object = OutputText::whole(
+    let object = whole(
         1,
         br#"{"choices":[{"message":{"tool_calls":[{"function":{"name":"hello","arguments":{"a":1}}}]}}]}"#,
     );
@@ -106,17 +110,33 @@ fn tool_calls_are_their_names_and_arguments() {
 #[test]
 fn completions_are_texts() {
     let body = br#"{"choices":[{"index":0,"text":"hello world"},{"index":1,"text":"hello"}]}"#;
-    check(&OutputText::whole(2, body), (3, 8), (0, 0));
+    check(&whole(2, body), (3, 8), (0, 0));
 }
 
 #[test]
 fn what_is_unclear_or_too_long_is_not_counted() {
-    let unclear = OutputText::whole(1, br#"{"choices":[{"message":{"tool_calls":"call me"}}]}"#);
+    let unclear = whole(1, br#"{"choices":[{"message":{"tool_calls":"call me"}}]}"#);
     let long = format!(r#"{{"choices":[{{"text":"{}"}}]}}"#, "x".repeat(OUTPUT_BYTES_MAX + 1));
-    for output in [unclear, OutputText::whole(1, long.as_bytes())] {
+    for output in [unclear, whole(1, long.as_bytes())] {
         assert_eq!(output.count(samples::o200k(), &|| true), Err(NotCounted::Unclear));
         assert!(output.texts.is_empty());
     }
     let output = stream(1, &[r#"{"choices":[{"index":0,"delta":{"content":"hello"}}]}"#]);
     assert_eq!(output.count(samples::o200k(), &|| false), Err(NotCounted::Late));
+}
+
+#[test]
+fn what_the_caller_had_is_taken_back() {
+    let event = |output: &mut OutputText, text: &str| {
+        let data = serde_json::json!({"choices": [{"index": 0, "delta": {"content": text}}]}).to_string();
+        output.event(&parse_chunk(data.as_bytes()).expect("a chunk"), data.as_bytes());
+    };
+    let mut output = OutputText::new(1);
+    event(&mut output, "\n");
+    output.withhold(1);
+    event(&mut output, " \nhello");
+    output.withhold(2);
+    event(&mut output, " world");
+    assert_eq!(output.text((0, Part::Content)), Some("hello world"));
+    assert_eq!(output.bytes(), 11);
 }
