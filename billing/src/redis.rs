@@ -4,10 +4,13 @@
 //! together and its answers read. A post is as durable as the server makes it: `appendonly yes` loses at most what
 //! `appendfsync` allows.
 
+mod address;
 mod api_keys;
 mod connection;
 mod holds;
 mod keys;
+mod link;
+mod replicas;
 mod rows;
 mod stream;
 mod usage;
@@ -16,7 +19,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use redis::RedisError;
 
+pub use self::address::RedisTls;
 use self::connection::{Call, Connection};
 use self::keys::{Shard, member};
 use self::rows::Row;
@@ -37,7 +42,7 @@ const USAGE_KEPT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 const LEASE_MS_MAX: u64 = 365 * 86_400_000;
 
 /// How the Redis ledger behaves.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RedisSettings {
     /// How long a command may take. The default is 1 s.
     pub deadline: Duration,
@@ -48,6 +53,11 @@ pub struct RedisSettings {
     pub usage_kept: Duration,
     /// How many entries the audit trail has at most. The default is 1,000,000.
     pub audit_max: u64,
+    /// How many replicas of a master must have a post, a deposit or a change of a key before it is answered: as many
+    /// as each master has makes them survive a failover. The default is 0: Redis answers for itself.
+    pub wait_replicas: u32,
+    /// Certificates for `rediss://`.
+    pub tls: RedisTls,
 }
 
 impl Default for RedisSettings {
@@ -57,6 +67,8 @@ impl Default for RedisSettings {
             posted_kept: POSTED_KEPT,
             usage_kept: USAGE_KEPT,
             audit_max: AUDIT_MAX,
+            wait_replicas: 0,
+            tls: RedisTls::default(),
         }
     }
 }
@@ -76,16 +88,29 @@ pub struct RedisLedger {
 }
 
 impl RedisLedger {
-    /// Connects to `url` (`redis://host:port/db` or `redis+unix:///path`) and loads the functions.
+    /// Connects and loads the functions. `url` is one of
+    /// - `redis://user:password@host:port/db`, with TLS `rediss://`, or `redis+unix:///path`: one server;
+    /// - `redis+cluster://user:password@host:port,host:port`, with TLS `rediss+cluster://`: some nodes of a cluster;
+    /// - `redis+sentinel://user:password@host:port,host:port/NAME/db`, with TLS `rediss+sentinel://`: sentinels that
+    ///   know the master as NAME. The login is the master's; one for the sentinels follows as
+    ///   `?sentinel_user=…&sentinel_password=…`.
     ///
     /// # Errors
-    /// [`LedgerError::Unavailable`] if the server cannot be reached, is older than 7.0, or is set to evict keys.
+    /// [`LedgerError::Unavailable`] if a server cannot be reached, is older than 7.0, or is set to evict keys.
     pub async fn open(url: &str, settings: RedisSettings) -> Result<Self, LedgerError> {
         Ok(Self {
-            connection: Connection::open(url, settings).await?,
+            connection: Connection::open(url, &settings).await?,
             settings,
         })
     }
+}
+
+fn unavailable(error: &RedisError) -> LedgerError {
+    LedgerError::Unavailable(error.to_string())
+}
+
+fn late(deadline: Duration) -> LedgerError {
+    LedgerError::Unavailable(format!("Redis did not answer within {} ms", deadline.as_millis()))
 }
 
 /// The server answered with something no function of the library answers.
@@ -139,6 +164,9 @@ impl Ledger for RedisLedger {
         let call = Call::new("deposit", &keys).arg(amount.get()).arg(Nano::MAX.get());
         let call = call.arg(format!("{} {now_ms} {note}", amount.get()));
         let (status, row): (String, Row) = self.connection.call(&call).await?;
+        if let "ok" | "again" = status.as_str() {
+            self.connection.is_safe(shard, shard.deposit(account, id)).await?;
+        }
         let fresh = match status.as_str() {
             "ok" => true,
             "again" => false,
@@ -154,10 +182,8 @@ impl Ledger for RedisLedger {
         check_text(name, "the name of an account")?;
         let shard = Shard::of(id);
         let call = Call::new("create_account", &[shard.account(id.as_str()), shard.accounts()]);
-        let row: Row = self
-            .connection
-            .call(&call.arg(id.as_str()).arg(name).arg(now_ms))
-            .await?;
+        let call = call.arg(id.as_str()).arg(name).arg(now_ms);
+        let row: Row = self.connection.call_safe(shard, &call).await?;
         rows::account(&row)?.ok_or_else(|| LedgerError::UnknownAccount(id.clone()))
     }
 
@@ -278,6 +304,6 @@ impl Ledger for RedisLedger {
     }
 
     async fn ping(&self) -> Result<(), LedgerError> {
-        self.connection.send(&redis::cmd("PING")).await
+        self.connection.ping().await
     }
 }

@@ -36,7 +36,7 @@ pub(super) async fn create(connection: &Connection, key: &KeyRecord, hash: &KeyH
     let call = columns
         .iter()
         .fold(call, |call, (column, value)| call.arg(*column).arg(value));
-    let status: String = connection.call(&call).await?;
+    let status: String = connection.call_safe(shard, &call).await?;
     if status != "ok" || !claim(connection, &keys::by_hash(hash), &found).await? {
         return Err(conflict());
     }
@@ -75,8 +75,9 @@ pub(super) async fn revoke(
     let Some(owner) = owner(connection, key).await? else {
         return Ok(None);
     };
-    let call = Call::new("revoke_key", &[Shard::of(&owner).api_key(key)]).arg(now_ms);
-    rows::key(&connection.call(&call).await?)
+    let shard = Shard::of(&owner);
+    let call = Call::new("revoke_key", &[shard.api_key(key)]).arg(now_ms);
+    rows::key(&connection.call_safe(shard, &call).await?)
 }
 
 pub(super) async fn update(
@@ -93,13 +94,14 @@ pub(super) async fn update(
     columns.extend(change.expires_ms.map(|ms| ("expires_ms", ms.map(|ms| ms.to_string()))));
     columns.extend(change.limits.iter().flat_map(rows::limit_columns));
     let gone = columns.iter().filter(|(_, value)| value.is_none());
-    let call = Call::new("update_key", &[Shard::of(&owner).api_key(key)]).arg(gone.clone().count());
+    let shard = Shard::of(&owner);
+    let call = Call::new("update_key", &[shard.api_key(key)]).arg(gone.clone().count());
     let call = gone.fold(call, |call, (column, _)| call.arg(*column));
     let stays = columns
         .iter()
         .filter_map(|(column, value)| Some((column, value.as_ref()?)));
     let call = stays.fold(call, |call, (column, value)| call.arg(*column).arg(value));
-    rows::key(&connection.call(&call).await?)
+    rows::key(&connection.call_safe(shard, &call).await?)
 }
 
 pub(super) async fn usage(
@@ -145,6 +147,6 @@ async fn list_one(connection: &Connection, shard: Shard, account: &str) -> Resul
 async fn claim(connection: &Connection, key: &str, value: &str) -> Result<bool, LedgerError> {
     let mut command = redis::cmd("SET");
     command.arg(key).arg(value).arg("NX").arg("GET");
-    let before: Option<String> = connection.send(&command).await?;
+    let before: Option<String> = connection.send_safe(key, &command).await?;
     Ok(before.is_none_or(|before| before == value))
 }

@@ -151,11 +151,14 @@ pub(super) async fn post(
     });
     let answer: Vec<String> = connection.call(&call).await?;
     match texts(&answer)[..] {
-        [status @ ("ok" | "again"), charged, released] => Ok(Posted {
-            fresh: status == "ok",
-            charged: nano(charged)?,
-            released: nano(released)?,
-        }),
+        [status @ ("ok" | "again"), charged, released] => {
+            connection.is_safe(shard, shard.marker(&member)).await?;
+            Ok(Posted {
+                fresh: status == "ok",
+                charged: nano(charged)?,
+                released: nano(released)?,
+            })
+        }
         ["above_hold", held] => Err(LedgerError::CostAboveHold {
             cost: record.cost,
             held: nano(held)?,

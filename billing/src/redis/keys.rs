@@ -104,6 +104,11 @@ impl Shard {
         self.key(&format!("record:{member}"))
     }
 
+    /// Written when replicas are asked whether they have what came before.
+    pub(super) fn synced(self) -> String {
+        self.key("synced")
+    }
+
     /// A deposit that was made.
     pub(super) fn deposit(self, account: &AccountId, id: &str) -> String {
         self.key(&format!("deposit:{account}:{id}"))
@@ -132,6 +137,12 @@ pub(super) fn lease(name: &str) -> String {
 
 /// Stream of what operators did.
 pub(super) const AUDIT: &str = "audit";
+
+/// As [`Shard::synced`], on the slot of another key: one without a tag, or with a tag of its own.
+pub(super) fn synced(key: &str) -> String {
+    let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
+    format!("synced:{{{}}}", tag.map_or(key, |(tag, _)| tag))
+}
 
 #[cfg(test)]
 mod tests {
@@ -178,10 +189,14 @@ mod tests {
             shard.deposit(&account, "a{b}c"),
             shard.expiry(),
             shard.live(account.as_str()),
+            shard.synced(),
             shard.usage(&account, Day::default()),
         ] {
             assert!(name.starts_with(&tag), "{name}");
         }
         assert_eq!(owner(&key), "key-owner:{key_a}");
+        assert_eq!(synced(&owner(&key)), "synced:{key_a}");
+        assert_eq!(synced(AUDIT), "synced:{audit}");
+        assert_eq!(synced(&shard.totals()), format!("synced:{}", &tag[..tag.len() - 1]));
     }
 }

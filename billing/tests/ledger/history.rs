@@ -1,4 +1,5 @@
-//! Random histories, the same for both ledgers, checked against plain sums kept here. `FILATURE_SEED` repeats one.
+//! Random histories, the same for all ledgers, with crashes in between, checked against plain sums kept here.
+//! `FILATURE_SEED` repeats one.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -12,12 +13,69 @@ use crate::model::{DAY_MS, KeyModel, random_limits};
 use crate::world::{HOLD_MS, Payer, START_MS, World, check_sums};
 
 const STEPS: usize = 10_000;
+const STEPS_PER_CRASH: usize = 1_700;
 const STEPS_PER_CHECK: usize = 200;
 const ACCOUNTS: usize = 5;
 const KEYS_PER_ACCOUNT: usize = 2;
 
-/// No server is killed here, so none needs to wait for its disk.
+/// Servers are killed here and no machine is, so none needs to wait for its disk.
 const LAZILY: [&str; 2] = ["--appendfsync", "everysec"];
+
+/// Where a history is played, and what a crash is there.
+enum Stage {
+    Embedded { dir: TempDir },
+    Redis { server: Server },
+    Cluster { cluster: Cluster },
+}
+
+impl Stage {
+    fn embedded() -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        Self::Embedded { dir }
+    }
+
+    fn redis() -> Self {
+        Self::Redis { server: Server::start(&LAZILY) }
+    }
+
+    fn cluster() -> Self {
+        Self::Cluster { cluster: Cluster::start(0) }
+    }
+
+    async fn ledger(&self) -> Arc<dyn Ledger> {
+        match self {
+            Self::Embedded { dir } => {
+                Arc::new(EmbeddedLedger::open(&dir.path().join("data"), AT_ONCE).expect("an embedded ledger"))
+            }
+            Self::Redis { server } => Arc::new(open_redis(&server.url()).await.expect("a ledger in Redis")),
+            Self::Cluster { cluster } => crate::cluster::ledger(cluster).await,
+        }
+    }
+
+    /// Kills the servers without a warning, or closes the ledger, and starts again with what is on disk. (A child
+    /// that is killed with an embedded ledger is in `restart`.)
+    async fn crash(&mut self, player: &mut Player) {
+        match self {
+            Self::Embedded { .. } => {
+                let nowhere: Arc<dyn Ledger> = Arc::new(NoLedger);
+                player.world.ledger = nowhere;
+                player.world.ledger = self.ledger().await;
+                player.forget_holds();
+            }
+            Self::Redis { server } => server.kill_and_restart(),
+            Self::Cluster { cluster } => {
+                for master in &mut cluster.masters {
+                    master.kill();
+                    master.restart();
+                }
+                for master in &cluster.masters {
+                    wait_until("the cluster is ready", || is_ready(master));
+                }
+            }
+        }
+        wait_until_back(&*player.world.ledger).await;
+    }
+}
 
 fn seed() -> u64 {
     let seed = std::env::var("FILATURE_SEED")
