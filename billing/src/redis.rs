@@ -163,7 +163,7 @@ impl Ledger for RedisLedger {
         ];
         let call = Call::new("deposit", &keys).arg(amount.get()).arg(Nano::MAX.get());
         let call = call.arg(format!("{} {now_ms} {note}", amount.get()));
-        let (status, row): (String, Row) = self.connection.call(&call).await?;
+        let (status, row): (String, Vec<Option<String>>) = self.connection.call(&call).await?;
         if let "ok" | "again" = status.as_str() {
             self.connection.is_safe(shard, shard.deposit(account, id)).await?;
         }
@@ -174,7 +174,7 @@ impl Ledger for RedisLedger {
             "unknown_account" => return Err(LedgerError::UnknownAccount(account.clone())),
             _ => return Err(unexpected(&[status])),
         };
-        let account = rows::account(&row)?.ok_or_else(|| LedgerError::UnknownAccount(account.clone()))?;
+        let account = rows::account(row)?.ok_or_else(|| LedgerError::UnknownAccount(account.clone()))?;
         Ok(Deposited { fresh, account })
     }
 
@@ -183,20 +183,21 @@ impl Ledger for RedisLedger {
         let shard = Shard::of(id);
         let call = Call::new("create_account", &[shard.account(id.as_str()), shard.accounts()]);
         let call = call.arg(id.as_str()).arg(name).arg(now_ms);
-        let row: Row = self.connection.call_safe(shard, &call).await?;
-        rows::account(&row)?.ok_or_else(|| LedgerError::UnknownAccount(id.clone()))
+        let row = self.connection.call_safe(shard, &call).await?;
+        rows::account(row)?.ok_or_else(|| LedgerError::UnknownAccount(id.clone()))
     }
 
     async fn account(&self, id: &AccountId) -> Result<Option<Account>, LedgerError> {
-        rows::account(&self.connection.row(&Shard::of(id).account(id.as_str())).await?)
+        let call = Call::new("account", &[Shard::of(id).account(id.as_str())]);
+        rows::account(self.connection.call(&call).await?)
     }
 
     async fn accounts(&self) -> Result<Vec<Account>, LedgerError> {
         let mut accounts = Vec::new();
         for shard in Shard::all() {
             let ids = self.connection.members(&shard.accounts()).await?;
-            let keys: Vec<_> = ids.iter().map(|id| shard.account(id)).collect();
-            for row in &self.connection.rows::<Row>(&keys).await? {
+            let calls = ids.iter().map(|id| Call::new("account", &[shard.account(id)]));
+            for row in self.connection.calls(calls.collect()).await? {
                 accounts.extend(rows::account(row)?);
             }
         }
@@ -288,7 +289,9 @@ impl Ledger for RedisLedger {
     async fn earnings(&self) -> Result<Vec<Earnings>, LedgerError> {
         let mut all = BTreeMap::new();
         for shard in Shard::all() {
-            rows::add_earnings(&mut all, &self.connection.row(&shard.earnings()).await?)?;
+            for key in [shard.totals(), shard.earnings()] {
+                rows::add_earnings(&mut all, &self.connection.row(&key).await?)?;
+            }
         }
         Ok(all.into_values().collect())
     }
@@ -296,9 +299,9 @@ impl Ledger for RedisLedger {
     async fn totals(&self) -> Result<Totals, LedgerError> {
         let mut totals = Totals::default();
         for shard in Shard::all() {
-            let call = Call::new("totals", &[shard.totals(), shard.expiry()]);
-            let (row, holds): (Row, u64) = self.connection.call(&call).await?;
-            rows::add_totals(&mut totals, &row, holds)?;
+            let call = Call::new("totals", &[shard.totals(), shard.earnings(), shard.expiry()]);
+            let (row, before, holds): (Row, Row, u64) = self.connection.call(&call).await?;
+            rows::add_totals(&mut totals, &row, &before, holds)?;
         }
         Ok(totals)
     }

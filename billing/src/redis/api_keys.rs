@@ -3,7 +3,7 @@
 
 use super::connection::{Call, Connection};
 use super::keys::{self, Shard};
-use super::rows::{self, Row, nano};
+use super::rows::{self, Row};
 use crate::id::{AccountId, KeyId};
 use crate::key::{KeyChange, KeyHash, KeyRecord};
 use crate::ledger::{KeyUse, LedgerError, check_text};
@@ -104,17 +104,27 @@ pub(super) async fn update(
     rows::key(&connection.call_safe(shard, &call).await?)
 }
 
+/// What is known of a key and what is used of it, if it is the account's.
+async fn known(
+    connection: &Connection,
+    account: &AccountId,
+    key: &KeyId,
+) -> Result<Option<(Row, Vec<u8>)>, LedgerError> {
+    let shard = Shard::of(account);
+    let call = Call::new("key_use", &[shard.api_key(key), shard.account(account.as_str())]);
+    let (row, packed): (Row, Vec<u8>) = connection.call(&call.arg(key.as_str())).await?;
+    let is_owned = row.get("account").is_some_and(|owner| owner == account.as_str());
+    Ok(is_owned.then_some((row, packed)))
+}
+
 pub(super) async fn usage(
     connection: &Connection,
     account: &AccountId,
     key: &KeyId,
     now_ms: u64,
 ) -> Result<Option<KeyUse>, LedgerError> {
-    let shard = Shard::of(account);
-    let call = Call::new("key_use", &[shard.api_key(key), shard.live(account.as_str())]);
-    let (row, packed): (Row, Vec<u8>) = connection.call(&call.arg(key.as_str())).await?;
-    let is_owned = row.get("account").is_some_and(|owner| owner == account.as_str());
-    is_owned.then(|| rows::key_use(&row, &packed, now_ms)).transpose()
+    let known = known(connection, account, key).await?;
+    known.map(|(row, packed)| rows::key_use(&row, &packed, now_ms)).transpose()
 }
 
 pub(super) async fn spent(
@@ -122,11 +132,8 @@ pub(super) async fn spent(
     account: &AccountId,
     key: &KeyId,
 ) -> Result<Option<Nano>, LedgerError> {
-    let mut command = redis::cmd("HMGET");
-    command.arg(Shard::of(account).api_key(key)).arg("account").arg("spent");
-    let (owner, spent): (Option<String>, Option<String>) = connection.send(&command).await?;
-    let spent = spent.filter(|_| owner.as_deref() == Some(account.as_str()));
-    spent.as_deref().map(nano).transpose()
+    let known = known(connection, account, key).await?;
+    known.map(|(row, packed)| rows::key_spent(&row, &packed)).transpose()
 }
 
 /// The account that a key belongs to.

@@ -119,23 +119,45 @@ impl Connection {
 
     /// The hashes in `keys`, all of one shard.
     pub(super) async fn rows<T: FromRedisValue>(&self, keys: &[String]) -> Result<Vec<T>, LedgerError> {
-        let mut rows = Vec::with_capacity(keys.len());
-        for keys in keys.chunks(ROWS_AT_ONCE) {
-            let mut pipeline = redis::pipe();
-            for key in keys {
-                pipeline.cmd("HGETALL").arg(key);
+        let command = |key| {
+            let mut command = redis::cmd("HGETALL");
+            command.arg(key);
+            command
+        };
+        self.each(keys.iter().map(command).collect()).await
+    }
+
+    /// Calls functions that only read, all about keys of one shard.
+    pub(super) async fn calls<T: FromRedisValue>(&self, calls: Vec<Call>) -> Result<Vec<T>, LedgerError> {
+        let mut calls = calls.into_iter();
+        let Some(first) = calls.next() else {
+            return Ok(vec![]);
+        };
+        // The first loads the functions where they are missing.
+        let mut answers = vec![self.call(&first).await?];
+        answers.extend(self.each::<T>(calls.map(|call| call.command).collect()).await?);
+        Ok(answers)
+    }
+
+    /// The answers to commands that only read, all about keys of one shard.
+    async fn each<T: FromRedisValue>(&self, commands: Vec<Cmd>) -> Result<Vec<T>, LedgerError> {
+        let mut answers = Vec::with_capacity(commands.len());
+        for commands in commands.chunks(ROWS_AT_ONCE) {
+            let mut pipeline = redis::Pipeline::with_capacity(commands.len());
+            for command in commands {
+                pipeline.add_command(command.clone());
             }
             match self.send_all::<Vec<T>>(&pipeline).await {
                 // While a slot moves, some of its keys are here and some there.
                 Err(_) if self.is_cluster => {
-                    for key in keys {
-                        rows.push(self.send(redis::cmd("HGETALL").arg(key)).await?);
+                    for command in commands {
+                        answers.push(self.send(command).await?);
                     }
                 }
-                found => rows.extend(found?),
+                found => answers.extend(found?),
             }
         }
-        Ok(rows)
+        Ok(answers)
     }
 
     /// Whether a server answers; of a cluster, any master that keeps accounts.

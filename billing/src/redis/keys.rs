@@ -59,17 +59,17 @@ impl Shard {
         self.key("records")
     }
 
-    /// Hash of `provider:fee` and `provider:earned`.
+    /// Hash of `provider:fee` and `provider:earned`, as version 1 left it.
     pub(super) fn earnings(self) -> String {
         self.key("earnings")
     }
 
-    /// Hash of the sums over the shard's accounts.
+    /// Hash of the sums over the shard's accounts, and of `provider:fee` and `provider:earned`.
     pub(super) fn totals(self) -> String {
         self.key("totals")
     }
 
-    /// Hash of an account's name and balances.
+    /// Hash of an account's name and balances, of its holds, and of what is used of its keys.
     pub(super) fn account(self, account: &str) -> String {
         self.key(&format!("account:{account}"))
     }
@@ -84,14 +84,9 @@ impl Shard {
         self.key(&format!("key:{key}"))
     }
 
-    /// The amount a call holds; `member` as in [`member`].
+    /// The amount a call holds, as version 1 left it; `member` as in [`member`].
     pub(super) fn hold(self, member: &str) -> String {
         self.key(&format!("hold:{member}"))
-    }
-
-    /// Hash of what is used of an account's keys.
-    pub(super) fn live(self, account: &str) -> String {
-        self.key(&format!("live:{account}"))
     }
 
     /// Hash of `key:model`, with what was used of them on a day.
@@ -188,7 +183,6 @@ mod tests {
             shard.marker(&member),
             shard.deposit(&account, "a{b}c"),
             shard.expiry(),
-            shard.live(account.as_str()),
             shard.synced(),
             shard.usage(&account, Day::default()),
         ] {

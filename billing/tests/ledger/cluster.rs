@@ -5,13 +5,15 @@ use std::time::{Duration, Instant};
 
 use filature_billing::{Ledger, RedisLedger, RedisSettings, open_redis};
 
+use crate::home::patient;
 use crate::load::Load;
 use crate::nodes::{Cluster, Node, is_ready, wait_until};
 use crate::world::{World, check_sums};
 
 /// A cluster and a ledger in it.
 pub async fn ledger(cluster: &Cluster) -> Arc<dyn Ledger> {
-    Arc::new(open_redis(&cluster.url()).await.expect("a ledger in the cluster"))
+    let ledger = RedisLedger::open(&cluster.url(), patient()).await;
+    Arc::new(ledger.expect("a ledger in the cluster"))
 }
 
 /// A ledger whose posts are answered when a replica has them.

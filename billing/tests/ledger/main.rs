@@ -1,5 +1,6 @@
 //! One suite for all ledgers: the embedded one in a fresh folder, a real Redis server of its own, and a real Redis
-//! Cluster of three masters, which takes so long to start that all facts of a file share one.
+//! Cluster of three masters, which takes so long to start that all facts of a file share one; and once more over TLS with
+//! no more rights than needed.
 
 /// Runs each fact of the suite on all ledgers.
 macro_rules! on_all {
@@ -28,6 +29,16 @@ macro_rules! on_all {
                 crate::$file::$fact(&mut crate::world::World::new(std::sync::Arc::clone(&ledger))).await;
             )*
         }
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn all_over_tls_with_least_rights() {
+            let server = crate::guarded::Guarded::start();
+            let ledger = server.ledger().await;
+            $(
+                println!(stringify!($fact));
+                server.node.ask::<()>("FLUSHALL");
+                crate::$file::$fact(&mut crate::world::World::new(std::sync::Arc::clone(&ledger))).await;
+            )*
+        }
     };
 }
 
@@ -35,6 +46,7 @@ mod books;
 mod cluster;
 mod cost;
 mod facts;
+mod guarded;
 mod history;
 mod home;
 mod limits;
@@ -42,6 +54,7 @@ mod load;
 mod model;
 mod nodes;
 mod restart;
+mod sentinel;
 mod server;
 mod upgrade;
 mod world;

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rand::RngExt;
-use redis::{Connection, FromRedisValue, RedisResult};
+use redis::{FromRedisValue, RedisResult};
 use tempfile::TempDir;
 
 /// Where no connection that goes out has its port.
@@ -37,7 +37,7 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// A port that is free, as is likely.
-fn port() -> u16 {
+pub fn free_port() -> u16 {
     loop {
         let port = rand::rng().random_range(PORTS);
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
@@ -53,9 +53,9 @@ impl Node {
     }
 
     fn start_as(options: &[&str], is_sentinel: bool) -> Self {
-        loop {
+        for _ in 0..10 {
             let dir = tempfile::tempdir().expect("a folder");
-            let (port, bus) = (port(), port());
+            let (port, bus) = (free_port(), free_port());
             let mut options: Vec<_> = options.iter().map(|&option| option.to_owned()).collect();
             if is_sentinel {
                 options.push("sentinel".into());
@@ -65,6 +65,7 @@ impl Node {
                 return Self { process, dir, port, bus, options, is_alive };
             }
         }
+        panic!("redis-server does not start with {options:?}")
     }
 
     pub fn url(&self) -> String {
@@ -75,21 +76,15 @@ impl Node {
         format!("127.0.0.1:{}", self.port)
     }
 
-    pub fn connection(&self) -> Connection {
-        let client = redis::Client::open(self.url()).expect("a URL");
-        let connection = client.get_connection_with_timeout(PATIENCE).expect("a connection");
-        connection.set_read_timeout(Some(PATIENCE)).expect("set");
-        connection
-    }
-
     /// Sends a command of words without spaces.
     pub fn try_ask<T: FromRedisValue>(&self, command: &str) -> RedisResult<T> {
-        let mut words = command.split(' ');
-        let mut cmd = redis::cmd(words.next().unwrap_or_default());
-        words.for_each(|word| {
+        let mut cmd = redis::Cmd::new();
+        command.split(' ').for_each(|word| {
             cmd.arg(word);
         });
-        cmd.query(&mut self.connection())
+        let mut connection = redis::Client::open(self.url())?.get_connection_with_timeout(PATIENCE)?;
+        connection.set_read_timeout(Some(PATIENCE))?;
+        cmd.query(&mut connection)
     }
 
     #[track_caller]
@@ -98,9 +93,9 @@ impl Node {
         answer.unwrap_or_else(|error| panic!("{command}: {error}"))
     }
 
-    /// A line of INFO.
+    /// A line of INFO; nothing while the server does not answer, as when it has just been told who its master is.
     pub fn info(&self, line: &str) -> String {
-        let info: String = self.ask("INFO");
+        let info: String = self.try_ask("INFO").unwrap_or_default();
         let found = info.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':'));
         found.unwrap_or_default().trim().to_owned()
     }
@@ -158,7 +153,6 @@ fn launch(dir: &TempDir, port: u16, bus: u16, options: &[String]) -> Option<Chil
         .spawn()
         .expect("this test needs redis-server 7 or newer (Debian package redis-server)");
     let started = Instant::now();
-    // With TLS the port of the test's own questions is another.
     let url = format!("redis://127.0.0.1:{port}/");
     let client = redis::Client::open(url).expect("a URL");
     loop {
@@ -167,11 +161,8 @@ fn launch(dir: &TempDir, port: u16, bus: u16, options: &[String]) -> Option<Chil
         }
         let connection = client.get_connection_with_timeout(Duration::from_secs(1));
         let answer = connection.and_then(|mut connection| redis::cmd("PING").query::<String>(&mut connection));
-        match answer {
-            Ok(_) => return Some(process),
-            // It asks for a password, so it is up.
-            Err(error) if error.code() == Some("NOAUTH") => return Some(process),
-            Err(_) => {}
+        if answer.is_ok() {
+            return Some(process);
         }
         assert!(started.elapsed() < PATIENCE, "redis-server did not come up");
         std::thread::sleep(Duration::from_millis(5));
@@ -195,9 +186,18 @@ pub struct Cluster {
 impl Cluster {
     /// Three masters and as many replicas of each.
     pub fn start(replicas_each: usize) -> Self {
+        Self::start_with(&[vec![], vec![], vec![]], replicas_each)
+    }
+
+    /// The same, with options of each master.
+    pub fn start_with(of_masters: &[Vec<String>], replicas_each: usize) -> Self {
         let timeout = format!("cluster-node-timeout {DOWN_AFTER_MS}");
         let options = ["cluster-enabled yes", &timeout];
-        let masters: Vec<_> = (0..3).map(|_| Node::start(&options)).collect();
+        let master = |own: &Vec<String>| {
+            let own: Vec<_> = options.into_iter().chain(own.iter().map(String::as_str)).collect();
+            Node::start(&own)
+        };
+        let masters: Vec<_> = of_masters.iter().map(master).collect();
         let replicas: Vec<_> = (0..3 * replicas_each).map(|_| Node::start(&options)).collect();
         for (at, (node, slots)) in masters.iter().zip(["0 5460", "5461 10922", "10923 16383"]).enumerate() {
             node.ask::<()>(&format!("CLUSTER ADDSLOTSRANGE {slots}"));
@@ -291,7 +291,7 @@ impl Watched {
 
     /// Where in `servers` the master is that the sentinels name.
     pub fn master(&self) -> usize {
-        let (_, port): (String, u16) = self.sentinels[0].ask("SENTINEL GET-MASTER-ADDR-BY-NAME money");
+        let (_, port): (String, u16) = self.sentinels[2].ask("SENTINEL GET-MASTER-ADDR-BY-NAME money");
         let master = self.servers.iter().position(|server| server.port == port);
         master.expect("one of them")
     }
