@@ -114,7 +114,9 @@ mod tests {
         assert_eq!(found.tls.client, Some((b"cert".to_vec(), b"key".to_vec())));
         assert_eq!(found.wait_replicas, 2);
         settings.redis_ca_file = Some(dir.path().join("none").display().to_string());
-        let error = redis_settings(&settings).expect_err("there is no such file").to_string();
+        let error = redis_settings(&settings)
+            .expect_err("there is no such file")
+            .to_string();
         assert!(error.contains("none could not be read"), "{error}");
     }
 
@@ -124,6 +126,9 @@ mod tests {
         assert_eq!(redis_settings(&settings).expect("settings"), RedisSettings::default());
         let embedded = embedded_settings(&settings);
         let default = EmbeddedSettings::default();
-        assert_eq!((embedded.posted_kept, embedded.audit_max), (default.posted_kept, default.audit_max));
+        assert_eq!(
+            (embedded.posted_kept, embedded.audit_max),
+            (default.posted_kept, default.audit_max)
+        );
     }
 }

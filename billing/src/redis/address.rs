@@ -3,7 +3,9 @@
 use std::fmt;
 
 use redis::io::tcp::TcpSettings;
-use redis::{ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, TlsCertificates};
+use redis::{
+    ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, TlsCertificates,
+};
 
 use super::RedisSettings;
 use crate::ledger::LedgerError;
@@ -116,7 +118,11 @@ impl<'a> Parts<'a> {
         }
         let login = self.login;
         let nodes = self.hosts.iter().map(|host| {
-            let login = if login.is_empty() { String::new() } else { format!("{login}@") };
+            let login = if login.is_empty() {
+                String::new()
+            } else {
+                format!("{login}@")
+            };
             info(&format!("{scheme}://{login}{host}"), tcp)
         });
         Ok(Address::Cluster(nodes.collect::<Result<_, _>>()?))
@@ -128,7 +134,11 @@ impl<'a> Parts<'a> {
         if service.is_empty() {
             return Err(wrong("the sentinels' name of the master is missing: …:26379/NAME"));
         }
-        let login = if self.login.is_empty() { String::new() } else { format!("{}@", self.login) };
+        let login = if self.login.is_empty() {
+            String::new()
+        } else {
+            format!("{}@", self.login)
+        };
         let master = info(&format!("{scheme}://{login}master/{database}"), tcp)?;
         let is_tls = matches!(master.addr(), ConnectionAddr::TcpTls { .. });
         let (mut user, mut password) = ("", "");
@@ -139,7 +149,11 @@ impl<'a> Parts<'a> {
                 _ => return Err(wrong("only sentinel_user and sentinel_password may follow the `?`")),
             }
         }
-        let login = if password.is_empty() { String::new() } else { format!("{user}:{password}@") };
+        let login = if password.is_empty() {
+            String::new()
+        } else {
+            format!("{user}:{password}@")
+        };
         let sentinels = self.hosts.iter().map(|host| {
             let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
             let port = if has_port { "" } else { SENTINEL_PORT };
@@ -184,7 +198,14 @@ mod tests {
     #[test]
     fn sentinels_and_their_master_have_logins_of_their_own() {
         let url = "redis+sentinel://ann:secret@one,two:5000/mymaster/3?sentinel_password=other";
-        let Ok(Address::Sentinel { sentinels, service, login, is_tls, .. }) = read(url) else {
+        let Ok(Address::Sentinel {
+            sentinels,
+            service,
+            login,
+            is_tls,
+            ..
+        }) = read(url)
+        else {
             panic!("sentinels");
         };
         assert_eq!(places(&sentinels), ["one:26379", "two:5000"]);

@@ -124,7 +124,9 @@ pub(super) async fn usage(
     now_ms: u64,
 ) -> Result<Option<KeyUse>, LedgerError> {
     let known = known(connection, account, key).await?;
-    known.map(|(row, packed)| rows::key_use(&row, &packed, now_ms)).transpose()
+    known
+        .map(|(row, packed)| rows::key_use(&row, &packed, now_ms))
+        .transpose()
 }
 
 pub(super) async fn spent(

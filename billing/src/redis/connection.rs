@@ -42,7 +42,9 @@ impl Connection {
     pub(super) async fn open(url: &str, settings: &RedisSettings) -> Result<Self, LedgerError> {
         let deadline = settings.deadline;
         let way = Arc::new(Way::read(url, settings)?);
-        let link = Link::open(Arc::clone(&way)).await.map_err(|error| unavailable(&error))?;
+        let link = Link::open(Arc::clone(&way))
+            .await
+            .map_err(|error| unavailable(&error))?;
         let mut connection = Self {
             link,
             is_cluster: way.is_cluster(),
@@ -206,7 +208,9 @@ impl Connection {
 
     /// Sends a command that names no key to the server that has `key`.
     async fn send_at<T: FromRedisValue>(&self, key: &str, command: &Cmd) -> Result<T, LedgerError> {
-        let answer = self.in_time(async { self.link.live().command_at(key, command).await }).await?;
+        let answer = self
+            .in_time(async { self.link.live().command_at(key, command).await })
+            .await?;
         from_redis_value(answer).map_err(|error| LedgerError::Damaged(error.to_string()))
     }
 
@@ -253,7 +257,11 @@ impl Connection {
         }
         let replicas: u32 = info.get("connected_slaves").unwrap_or_default();
         if replicas < wait_replicas {
-            tracing::warn!(replicas, wait_replicas, "this Redis has too few replicas: posts will fail");
+            tracing::warn!(
+                replicas,
+                wait_replicas,
+                "this Redis has too few replicas: posts will fail"
+            );
         }
         Ok(())
     }

@@ -183,9 +183,7 @@ pub(super) async fn renew(
 ) -> Result<bool, LedgerError> {
     let (shard, member) = (Shard::of(account), member(account, call));
     let keys = [shard.account(account.as_str()), shard.hold(&member), shard.expiry()];
-    let call = Call::new("renew", &keys)
-        .arg(&member)
-        .arg(expires_ms);
+    let call = Call::new("renew", &keys).arg(&member).arg(expires_ms);
     connection.call(&call).await
 }
 

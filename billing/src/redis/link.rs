@@ -17,6 +17,7 @@ use redis::{
     RedisFuture, RedisResult, TlsCertificates, Value,
 };
 use tokio::sync::Mutex;
+use tokio::task::JoinSet;
 
 use super::RedisSettings;
 use super::address::Address;
@@ -51,6 +52,8 @@ pub(super) struct Link {
     way: Arc<Way>,
     live: Arc<RwLock<Live>>,
     searched: Arc<Mutex<Instant>>,
+    /// The search under way; it ends with the link.
+    search: parking_lot::Mutex<JoinSet<()>>,
 }
 
 impl Way {
@@ -173,6 +176,7 @@ impl Link {
             way,
             live: Arc::new(RwLock::new(live)),
             searched: Arc::new(Mutex::new(Instant::now())),
+            search: parking_lot::Mutex::default(),
         })
     }
 
@@ -198,7 +202,9 @@ impl Link {
             return;
         }
         let (way, live) = (Arc::clone(&self.way), Arc::clone(&self.live));
-        tokio::spawn(async move {
+        let mut search = self.search.lock();
+        while search.try_join_next().is_some() {}
+        search.spawn(async move {
             match way.connect().await {
                 Ok(found) => *live.write() = found,
                 Err(error) => tracing::warn!(%error, "the ledger's master in Redis was not found"),

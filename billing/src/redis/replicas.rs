@@ -33,10 +33,13 @@ pub(super) struct Replicas {
     groups: Vec<Group>,
 }
 
+/// A key that a step wrote, and who waits for replicas to have it.
+type Waiting = (String, oneshot::Sender<Result<(), LedgerError>>);
+
 /// The steps of one shard that wait for replicas.
 #[derive(Default)]
 struct Group {
-    waiting: Mutex<Vec<(String, oneshot::Sender<Result<(), LedgerError>>)>>,
+    waiting: Mutex<Vec<Waiting>>,
     turn: tokio::sync::Mutex<()>,
 }
 
@@ -62,7 +65,11 @@ impl Replicas {
         };
         let (tell, mut told) = oneshot::channel();
         group.waiting.lock().push((key, tell));
-        let lost = |_| Err(LedgerError::Unavailable("the question for the replicas was given up".into()));
+        let lost = |_| {
+            Err(LedgerError::Unavailable(
+                "the question for the replicas was given up".into(),
+            ))
+        };
         tokio::select! {
             biased;
             answer = &mut told => return answer.unwrap_or_else(lost),
@@ -81,14 +88,15 @@ impl Replicas {
         told.await.unwrap_or_else(lost)
     }
 
-    async fn ask(&self, shard: Shard, waiting: Vec<(String, oneshot::Sender<Result<(), LedgerError>>)>) {
+    async fn ask(&self, shard: Shard, waiting: Vec<Waiting>) {
         let mut exists = redis::cmd("EXISTS");
         waiting.iter().for_each(|(key, _)| {
             exists.arg(key);
         });
         let found: Result<usize, _> = self.after(&shard.synced(), &exists).await;
         let answer = found.and_then(|found| {
-            let lost = || LedgerError::Unavailable("another server became the master and does not know the step".into());
+            let lost =
+                || LedgerError::Unavailable("another server became the master and does not know the step".into());
             (found == waiting.len()).then_some(()).ok_or_else(lost)
         });
         for (_, tell) in waiting {

@@ -45,7 +45,9 @@ const ACCOUNT: [&str; 7] = ["id", "name", "created_ms", "deposited", "available"
 /// An account, or `None` if there are no columns.
 pub(super) fn account(columns: Vec<Option<String>>) -> Result<Option<Account>, LedgerError> {
     let columns = ACCOUNT.iter().zip(columns);
-    let row: Row = columns.filter_map(|(name, value)| Some(((*name).to_owned(), value?))).collect();
+    let row: Row = columns
+        .filter_map(|(name, value)| Some(((*name).to_owned(), value?)))
+        .collect();
     if row.is_empty() {
         return Ok(None);
     }
@@ -204,7 +206,9 @@ pub(super) fn key_columns(key: &KeyRecord) -> Vec<(&'static str, String)> {
 /// Adds one shard's sums and its number of holds to `totals`.
 pub(super) fn add_totals(totals: &mut Totals, row: &Row, before: &Row, holds: u64) -> Result<(), LedgerError> {
     let plus = |sum: &mut Nano, more: Nano| {
-        *sum = sum.plus(more).map_err(|_| LedgerError::TooLarge("the sum over all accounts"))?;
+        *sum = sum
+            .plus(more)
+            .map_err(|_| LedgerError::TooLarge("the sum over all accounts"))?;
         Ok::<_, LedgerError>(())
     };
     let (deposited, held, spent) = (amount(row, "deposited")?, amount(row, "held")?, amount(row, "spent")?);

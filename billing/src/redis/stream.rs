@@ -54,7 +54,9 @@ pub(super) async fn unsealed(
     while records.len() < max {
         let wanted = max.saturating_sub(records.len()).min(RECORDS_AT_ONCE);
         // Whoever reads them seals them, so no failover may take them back.
-        let rows = connection.send_safe(&stream, &range(&stream, last, None, wanted)).await?;
+        let rows = connection
+            .send_safe(&stream, &range(&stream, last, None, wanted))
+            .await?;
         let rows = entries(&stream, rows)?;
         let is_end = rows.len() < wanted;
         for (place, json) in rows {
@@ -81,7 +83,9 @@ pub(super) async fn trim(
         .unwrap_or(u64::MAX)
         .clamp(1, KEPT_MS_MAX);
     loop {
-        let rows = connection.send(&range(&stream, None, Some(up_to), RECORDS_AT_ONCE)).await?;
+        let rows = connection
+            .send(&range(&stream, None, Some(up_to), RECORDS_AT_ONCE))
+            .await?;
         let rows = entries(&stream, rows)?;
         let Some((last, _)) = rows.last() else {
             return Ok(());
@@ -128,7 +132,9 @@ pub(super) async fn audit_log(
     after: Option<Cursor>,
     max: usize,
 ) -> Result<Vec<(Cursor, AuditEntry)>, LedgerError> {
-    let rows = connection.send(&range(AUDIT, after, None, max.min(AUDIT_READ_MAX))).await?;
+    let rows = connection
+        .send(&range(AUDIT, after, None, max.min(AUDIT_READ_MAX)))
+        .await?;
     let entries = entries(AUDIT, rows)?.into_iter().map(|(place, json)| {
         let damaged = |_| LedgerError::Damaged(format!("the audit entry {place} cannot be read"));
         Ok((place, serde_json::from_slice(&json).map_err(damaged)?))

@@ -63,7 +63,11 @@ async fn slots_move_to_a_new_master_during_load() {
     }
     for shard in 0..16 {
         let slot: u16 = new.ask(&format!("CLUSTER KEYSLOT {{s{shard:02}}}"));
-        migrate(slot, &Member::of(&cluster.masters[usize::from(slot) * 3 / 16_384]), &Member::of(&new));
+        migrate(
+            slot,
+            &Member::of(&cluster.masters[usize::from(slot) * 3 / 16_384]),
+            &Member::of(&new),
+        );
     }
     assert!(new.ask::<u64>("DBSIZE") > 200);
     load.more(500).await;
@@ -111,7 +115,9 @@ async fn a_frozen_master_is_left_for_its_replica() {
     // Their posts are answered again only when there is a replica: the old master, which learns what it is.
     let before = load.posted();
     cluster.masters[0].signal("-CONT");
-    wait_until("the old master follows", || cluster.masters[0].info("master_link_status") == "up");
+    wait_until("the old master follows", || {
+        cluster.masters[0].info("master_link_status") == "up"
+    });
     load.more(500).await;
     assert!(load.posted() > before);
     println!("{} posts", load.check().await);
@@ -134,12 +140,18 @@ async fn a_post_without_a_replica_is_answered_once_there_is_one() {
     let refused = world.ledger.post(&record, world.now_ms).await;
     assert!(refused.is_err(), "{refused:?}");
     let replica = Node::start(&[&format!("replicaof 127.0.0.1 {}", master.port)]);
-    wait_until("the master knows that it follows", || master.info("slave0").contains("state=online"));
+    wait_until("the master knows that it follows", || {
+        master.info("slave0").contains("state=online")
+    });
     assert_eq!(replica.info("master_link_status"), "up");
     let posted = world.ledger.post(&record, world.now_ms).await.expect("posted");
     assert!(!posted.fresh, "it was charged before");
     let other = world.payer(500).await;
-    world.ledger.revoke_key(&other.key, world.now_ms).await.expect("revoked");
+    world
+        .ledger
+        .revoke_key(&other.key, world.now_ms)
+        .await
+        .expect("revoked");
     let shard = world.ledger.shards();
     for shard in shard {
         world.ledger.unsealed(shard, None, 10).await.expect("read");
@@ -174,7 +186,10 @@ struct Member {
 
 impl Member {
     fn of(node: &Node) -> Self {
-        Self { port: node.port, id: node.ask("CLUSTER MYID") }
+        Self {
+            port: node.port,
+            id: node.ask("CLUSTER MYID"),
+        }
     }
 
     #[track_caller]

@@ -80,7 +80,11 @@ impl Guarded {
         let (certificates, port) = (Certificates::new(), free_port());
         let options = certificates.options(port);
         let options: Vec<_> = options.iter().map(String::as_str).collect();
-        Self { node: Node::start(&options), port, certificates }
+        Self {
+            node: Node::start(&options),
+            port,
+            certificates,
+        }
     }
 
     async fn open(&self, password: &str, settings: RedisSettings) -> Result<Arc<dyn Ledger>, LedgerError> {
@@ -105,29 +109,79 @@ async fn who_has_no_certificate_or_password_stays_outside() {
     let tls = &server.certificates.tls;
     let other = Certificates::new().tls;
     for (what, tls) in [
-        ("the system's authorities only", RedisTls { ca: None, ..tls.clone() }),
-        ("another authority", RedisTls { ca: other.ca.clone(), ..tls.clone() }),
-        ("no certificate", RedisTls { client: None, ..tls.clone() }),
-        ("another authority's certificate", RedisTls { client: other.client, ..tls.clone() }),
+        (
+            "the system's authorities only",
+            RedisTls {
+                ca: None,
+                ..tls.clone()
+            },
+        ),
+        (
+            "another authority",
+            RedisTls {
+                ca: other.ca.clone(),
+                ..tls.clone()
+            },
+        ),
+        (
+            "no certificate",
+            RedisTls {
+                client: None,
+                ..tls.clone()
+            },
+        ),
+        (
+            "another authority's certificate",
+            RedisTls {
+                client: other.client,
+                ..tls.clone()
+            },
+        ),
     ] {
         let settings = RedisSettings { tls, ..patient() };
         let refused = server.open("password", settings).await.err();
-        assert!(matches!(refused, Some(LedgerError::Unavailable(_))), "{what}: {refused:?}");
+        assert!(
+            matches!(refused, Some(LedgerError::Unavailable(_))),
+            "{what}: {refused:?}"
+        );
     }
     let error = server.open("secret", server.settings()).await.err().expect("refused");
     assert!(!error.to_string().contains("secret"), "{error}");
-    let nonsense = RedisTls { ca: Some(b"-----BEGIN CERTIFICATE-----\nx".to_vec()), client: None };
-    let refused = server.open("password", RedisSettings { tls: nonsense, ..patient() }).await;
+    let nonsense = RedisTls {
+        ca: Some(b"-----BEGIN CERTIFICATE-----\nx".to_vec()),
+        client: None,
+    };
+    let refused = server
+        .open(
+            "password",
+            RedisSettings {
+                tls: nonsense,
+                ..patient()
+            },
+        )
+        .await;
     assert!(refused.is_err());
     let debugged = format!("{:?}", server.settings());
-    assert!(!debugged.contains("PRIVATE") && !debugged.contains("client"), "{debugged}");
+    assert!(
+        !debugged.contains("PRIVATE") && !debugged.contains("client"),
+        "{debugged}"
+    );
 }
 
 #[tokio::test]
 async fn the_least_rights_are_little() {
     let server = Guarded::start();
-    for command in ["FLUSHALL", "KEYS *", "CONFIG GET *", "SHUTDOWN", "GET other", "ACL WHOAMI"] {
-        let answer = server.node.try_ask::<redis::Value>(&format!("ACL DRYRUN filature {command}"));
+    for command in [
+        "FLUSHALL",
+        "KEYS *",
+        "CONFIG GET *",
+        "SHUTDOWN",
+        "GET other",
+        "ACL WHOAMI",
+    ] {
+        let answer = server
+            .node
+            .try_ask::<redis::Value>(&format!("ACL DRYRUN filature {command}"));
         let text = format!("{answer:?}");
         assert!(text.contains("no permissions"), "{command}: {text}");
     }
@@ -137,8 +191,13 @@ async fn the_least_rights_are_little() {
 async fn the_least_rights_are_enough_to_wait_for_replicas() {
     let server = Guarded::start();
     let replica = Node::start(&[&format!("replicaof 127.0.0.1 {}", server.node.port)]);
-    wait_until("the master knows its replica", || server.node.info("slave0").contains("state=online"));
-    let settings = RedisSettings { wait_replicas: 1, ..server.settings() };
+    wait_until("the master knows its replica", || {
+        server.node.info("slave0").contains("state=online")
+    });
+    let settings = RedisSettings {
+        wait_replicas: 1,
+        ..server.settings()
+    };
     let mut world = World::new(server.open("password", settings).await.expect("a ledger"));
     every_safe_step(&mut world).await;
     let there: u64 = replica.ask("DBSIZE");
@@ -154,7 +213,11 @@ async fn every_safe_step(world: &mut World) {
     let again = world.ledger.post(&record, world.now_ms).await.expect("posted");
     assert_eq!((again.fresh, again.charged), (false, nano(100)));
     world.limit(&payer, filature_billing::KeyLimits::default()).await;
-    world.ledger.revoke_key(&payer.key, world.now_ms).await.expect("revoked");
+    world
+        .ledger
+        .revoke_key(&payer.key, world.now_ms)
+        .await
+        .expect("revoked");
     let entry = AuditEntry {
         at_ms: 1,
         actor: "me".into(),
@@ -176,18 +239,31 @@ async fn every_safe_step(world: &mut World) {
 async fn a_cluster_over_tls_with_least_rights() {
     let certificates = Certificates::new();
     let ports: Vec<_> = (0..3).map(|_| free_port()).collect();
-    let cluster = Cluster::start_with(&ports.iter().map(|&port| {
-        let mut options = certificates.options(port);
-        options.push("tls-cluster yes".into());
-        options
-    }).collect::<Vec<_>>(), 0);
+    let cluster = Cluster::start_with(
+        &ports
+            .iter()
+            .map(|&port| {
+                let mut options = certificates.options(port);
+                options.push("tls-cluster yes".into());
+                options
+            })
+            .collect::<Vec<_>>(),
+        0,
+    );
     let url = format!("rediss+cluster://filature:password@127.0.0.1:{}", ports[0]);
-    let settings = RedisSettings { tls: certificates.tls.clone(), ..patient() };
+    let settings = RedisSettings {
+        tls: certificates.tls.clone(),
+        ..patient()
+    };
     let mut world = World::new(Arc::new(RedisLedger::open(&url, settings).await.expect("a ledger")));
     for _ in 0..16 {
         let payer = world.payer(1_000).await;
         let call = world.hold(&payer, 300).await;
-        world.ledger.post(&world.record(&payer, call, 100), world.now_ms).await.expect("posted");
+        world
+            .ledger
+            .post(&world.record(&payer, call, 100), world.now_ms)
+            .await
+            .expect("posted");
     }
     assert_eq!(world.ledger.totals().await.expect("totals").spent, nano(1_600));
     drop(cluster);

@@ -39,11 +39,15 @@ impl Stage {
     }
 
     fn redis() -> Self {
-        Self::Redis { server: Server::start(&LAZILY) }
+        Self::Redis {
+            server: Server::start(&LAZILY),
+        }
     }
 
     fn cluster() -> Self {
-        Self::Cluster { cluster: Cluster::start(0) }
+        Self::Cluster {
+            cluster: Cluster::start(0),
+        }
     }
 
     async fn ledger(&self) -> Arc<dyn Ledger> {

@@ -26,7 +26,10 @@ pub const AT_ONCE: EmbeddedSettings = EmbeddedSettings {
 /// For tests of what is answered and not of how fast: this machine does other things, too.
 pub fn patient() -> RedisSettings {
     let deadline = Duration::from_secs(20);
-    RedisSettings { deadline, ..RedisSettings::default() }
+    RedisSettings {
+        deadline,
+        ..RedisSettings::default()
+    }
 }
 
 impl Home {

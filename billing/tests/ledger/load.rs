@@ -109,7 +109,11 @@ async fn calls(
             Err(error) => panic!("{error}"),
         }
         let cost = world.rng.random_range(0..=1_000);
-        let record = world.record_of(&payer, ask.call, &[("provider-a", cost / 3), ("provider-b", cost - cost / 3)]);
+        let record = world.record_of(
+            &payer,
+            ask.call,
+            &[("provider-a", cost / 3), ("provider-b", cost - cost / 3)],
+        );
         let started = Instant::now();
         loop {
             match world.ledger.post(&record, world.now_ms).await {

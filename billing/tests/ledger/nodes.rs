@@ -62,7 +62,14 @@ impl Node {
             }
             if let Some(process) = launch(&dir, port, bus, &options) {
                 let is_alive = true;
-                return Self { process, dir, port, bus, options, is_alive };
+                return Self {
+                    process,
+                    dir,
+                    port,
+                    bus,
+                    options,
+                    is_alive,
+                };
             }
         }
         panic!("redis-server does not start with {options:?}")
@@ -281,7 +288,10 @@ impl Watched {
                 info.contains("slaves=1") && info.contains("sentinels=3")
             });
         }
-        Self { servers: vec![master, replica], sentinels }
+        Self {
+            servers: vec![master, replica],
+            sentinels,
+        }
     }
 
     pub fn url(&self) -> String {

@@ -60,8 +60,16 @@ async fn holds_of_the_first_version_in_redis_are_settled() {
         world.ledger.sweep(u64::MAX >> 12).await.expect("swept").released,
         nano(300)
     );
-    let account = world.ledger.account(&payer.account).await.expect("an answer").expect("an account");
-    assert_eq!((account.available, account.held, account.spent), (840, nano(0), nano(160)));
+    let account = world
+        .ledger
+        .account(&payer.account)
+        .await
+        .expect("an answer")
+        .expect("an account");
+    assert_eq!(
+        (account.available, account.held, account.spent),
+        (840, nano(0), nano(160))
+    );
     let used = world.key_use(&payer).await;
     assert_eq!((used.holds, used.spent), (0, nano(160)));
     let totals = world.ledger.totals().await.expect("totals");

@@ -165,17 +165,17 @@ end
 
 -- Columns of the shard that a call changes, and by how much: what is held and spent, and what its providers earned.
 local function changes(held, spent, args, first)
-  local columns, by, places = { 'held', 'spent' }, { held, spent }, {}
+  local columns, by = { 'held', 'spent' }, { held, spent }
   for at = first, #args, 3 do
-    for more, part in ipairs({ ':fee', ':earned' }) do
-      local column = args[at] .. part
-      local place = places[column]
-      if not place then
-        place = #columns + 1
-        places[column], columns[place], by[place] = place, column, 0
+    local column, place = args[at] .. ':fee', #columns + 1
+    for before = 3, #columns, 2 do
+      if columns[before] == column then
+        place = before
       end
-      by[place] = by[place] + tonumber(args[at + more])
     end
+    columns[place], columns[place + 1] = column, args[at] .. ':earned'
+    by[place] = (by[place] or 0) + tonumber(args[at + 1])
+    by[place + 1] = (by[place + 1] or 0) + tonumber(args[at + 2])
   end
   return columns, by
 end
