@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redis::RedisError;
+use redis::{Cmd, FromRedisValue, RedisError};
 
 pub use self::address::RedisTls;
 use self::connection::{Call, Connection};
@@ -81,7 +81,37 @@ pub async fn open_redis(url: &str) -> Result<RedisLedger, LedgerError> {
     RedisLedger::open(url, RedisSettings::default()).await
 }
 
-/// The ledger in a Redis server.
+/// Whether a URL can be one of [`RedisLedger::open`]'s.
+///
+/// # Errors
+/// [`LedgerError::Unavailable`] says why not, without repeating the URL.
+pub fn check_redis_url(url: &str) -> Result<(), LedgerError> {
+    address::Address::read(url, &RedisSettings::default()).map(|_| ())
+}
+
+/// A connection to the ledger's Redis for what lies beside the ledger: it finds the master again, and has a deadline on
+/// every command, as the ledger's own does.
+pub struct RedisConnection(Connection);
+
+impl RedisConnection {
+    /// Connects to a URL as [`RedisLedger::open`] takes it.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`] if no server can be reached.
+    pub async fn open(url: &str, settings: &RedisSettings) -> Result<Self, LedgerError> {
+        Connection::connect(url, settings).await.map(Self)
+    }
+
+    /// Sends one command about keys of one slot.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`] if no answer came in time, or none that can be read.
+    pub async fn send<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, LedgerError> {
+        self.0.send(command).await
+    }
+}
+
+/// The ledger in Redis.
 pub struct RedisLedger {
     connection: Connection,
     settings: RedisSettings,

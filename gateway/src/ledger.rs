@@ -64,7 +64,11 @@ fn embedded_settings(settings: &LedgerSettings) -> EmbeddedSettings {
     }
 }
 
-fn redis_settings(settings: &LedgerSettings) -> anyhow::Result<RedisSettings> {
+/// How the settings say that Redis is reached.
+///
+/// # Errors
+/// When a certificate cannot be read.
+pub fn redis_settings(settings: &LedgerSettings) -> anyhow::Result<RedisSettings> {
     let read = |file: &Option<String>, what: &str| {
         let read = |file: &String| std::fs::read(file).with_context(|| format!("{what} in {file} could not be read"));
         file.as_ref().map(read).transpose()

@@ -40,22 +40,24 @@ pub(super) struct Connection {
 impl Connection {
     /// Connects, checks that the servers may keep money, and loads the functions.
     pub(super) async fn open(url: &str, settings: &RedisSettings) -> Result<Self, LedgerError> {
-        let deadline = settings.deadline;
-        let way = Arc::new(Way::read(url, settings)?);
-        let link = Link::open(Arc::clone(&way))
-            .await
-            .map_err(|error| unavailable(&error))?;
-        let mut connection = Self {
-            link,
-            is_cluster: way.is_cluster(),
-            deadline,
-            replicas: None,
-        };
+        let mut connection = Self::connect(url, settings).await?;
         connection.prepare(settings.wait_replicas).await?;
         if settings.wait_replicas > 0 {
-            connection.replicas = Some(Replicas::open(way, settings.wait_replicas, deadline).await?);
+            let way = Arc::new(Way::read(url, settings)?);
+            connection.replicas = Some(Replicas::open(way, settings.wait_replicas, settings.deadline).await?);
         }
         Ok(connection)
+    }
+
+    /// Connects and no more.
+    pub(super) async fn connect(url: &str, settings: &RedisSettings) -> Result<Self, LedgerError> {
+        let way = Arc::new(Way::read(url, settings)?);
+        Ok(Self {
+            is_cluster: way.is_cluster(),
+            link: Link::open(way).await.map_err(|error| unavailable(&error))?,
+            deadline: settings.deadline,
+            replicas: None,
+        })
     }
 
     /// Sends one command. The answer may be lost after the deadline, and the command carried out all the same.

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use filature_billing::{AuditEntry, Ledger, LedgerError, RedisLedger, RedisSettings, RedisTls};
+use filature_billing::{AuditEntry, Ledger, LedgerError, RedisConnection, RedisLedger, RedisSettings, RedisTls};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
 use tempfile::TempDir;
 
@@ -166,6 +166,22 @@ async fn who_has_no_certificate_or_password_stays_outside() {
         !debugged.contains("PRIVATE") && !debugged.contains("client"),
         "{debugged}"
     );
+}
+
+#[tokio::test]
+async fn the_least_rights_are_enough_for_what_lies_beside_the_ledger() {
+    let server = Guarded::start();
+    let url = format!("rediss://filature:password@127.0.0.1:{}/", server.port);
+    let connection = RedisConnection::open(&url, &server.settings())
+        .await
+        .expect("a connection");
+    let key = "filature:{fleet}:memories";
+    let written = connection
+        .send::<()>(redis::cmd("HSET").arg(key).arg("a").arg("1"))
+        .await;
+    assert_eq!(written, Ok(()));
+    let gone = connection.send::<u32>(redis::cmd("HDEL").arg(key).arg("a")).await;
+    assert_eq!(gone, Ok(1));
 }
 
 #[tokio::test]
