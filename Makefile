@@ -11,7 +11,7 @@ UV := target/uv/bin/uv
 UV_VERSION := 0.13.9
 PORT ?= 8080
 
-.PHONY: help demo demo-llm build test test-rust test-acceptance lint fmt bench bench-router simulate faults docs requirements clean
+.PHONY: help demo demo-llm build test test-rust test-acceptance lint fmt bench bench-ledger bench-router simulate faults docs requirements clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ bench: ## Measure what the gateway adds to a call, next to nginx
 
 bench-router: ## Measure what one decision of the router costs, at 4 to 10,000 providers
 	cargo bench -p filature-router --bench route
+
+bench-ledger: target/.packages ## Measure what a call costs the ledgers: pairs of reserve and post, CPU of each side
+	cargo run --release -p filature-billing --example bench_ledger -- 10 target/bench/ledger.json
 
 simulate: ## Prove the router against the field's policies, in virtual time; tables, JSON and plots (ARGS="--quick")
 	cargo run --profile simulate -p filature-loadtest -- simulate --out target/simulate $(ARGS)

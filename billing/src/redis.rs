@@ -4,10 +4,13 @@
 //! together and its answers read. A post is as durable as the server makes it: `appendonly yes` loses at most what
 //! `appendfsync` allows.
 
+mod address;
 mod api_keys;
 mod connection;
 mod holds;
 mod keys;
+mod link;
+mod replicas;
 mod rows;
 mod stream;
 mod usage;
@@ -16,7 +19,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use redis::{Cmd, FromRedisValue, RedisError};
 
+pub use self::address::RedisTls;
 use self::connection::{Call, Connection};
 use self::keys::{Shard, member};
 use self::rows::Row;
@@ -37,7 +42,7 @@ const USAGE_KEPT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 const LEASE_MS_MAX: u64 = 365 * 86_400_000;
 
 /// How the Redis ledger behaves.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RedisSettings {
     /// How long a command may take. The default is 1 s.
     pub deadline: Duration,
@@ -48,6 +53,11 @@ pub struct RedisSettings {
     pub usage_kept: Duration,
     /// How many entries the audit trail has at most. The default is 1,000,000.
     pub audit_max: u64,
+    /// How many replicas of a master must have a post, a deposit or a change of a key before it is answered: as many
+    /// as each master has makes them survive a failover. The default is 0: Redis answers for itself.
+    pub wait_replicas: u32,
+    /// Certificates for `rediss://`.
+    pub tls: RedisTls,
 }
 
 impl Default for RedisSettings {
@@ -57,6 +67,8 @@ impl Default for RedisSettings {
             posted_kept: POSTED_KEPT,
             usage_kept: USAGE_KEPT,
             audit_max: AUDIT_MAX,
+            wait_replicas: 0,
+            tls: RedisTls::default(),
         }
     }
 }
@@ -69,23 +81,66 @@ pub async fn open_redis(url: &str) -> Result<RedisLedger, LedgerError> {
     RedisLedger::open(url, RedisSettings::default()).await
 }
 
-/// The ledger in a Redis server.
+/// Whether a URL can be one of [`RedisLedger::open`]'s.
+///
+/// # Errors
+/// [`LedgerError::Unavailable`] says why not, without repeating the URL.
+pub fn check_redis_url(url: &str) -> Result<(), LedgerError> {
+    address::Address::read(url, &RedisSettings::default()).map(|_| ())
+}
+
+/// A connection to the ledger's Redis for what lies beside the ledger: it finds the master again, and has a deadline on
+/// every command, as the ledger's own does.
+pub struct RedisConnection(Connection);
+
+impl RedisConnection {
+    /// Connects to a URL as [`RedisLedger::open`] takes it.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`] if no server can be reached.
+    pub async fn open(url: &str, settings: &RedisSettings) -> Result<Self, LedgerError> {
+        Connection::connect(url, settings).await.map(Self)
+    }
+
+    /// Sends one command about keys of one slot.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`] if no answer came in time, or none that can be read.
+    pub async fn send<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, LedgerError> {
+        self.0.send(command).await
+    }
+}
+
+/// The ledger in Redis.
 pub struct RedisLedger {
     connection: Connection,
     settings: RedisSettings,
 }
 
 impl RedisLedger {
-    /// Connects to `url` (`redis://host:port/db` or `redis+unix:///path`) and loads the functions.
+    /// Connects and loads the functions. `url` is one of
+    /// - `redis://user:password@host:port/db`, with TLS `rediss://`, or `redis+unix:///path`: one server;
+    /// - `redis+cluster://user:password@host:port,host:port`, with TLS `rediss+cluster://`: some nodes of a cluster;
+    /// - `redis+sentinel://user:password@host:port,host:port/NAME/db`, with TLS `rediss+sentinel://`: sentinels that
+    ///   know the master as NAME. The login is the master's; one for the sentinels follows as
+    ///   `?sentinel_user=…&sentinel_password=…`.
     ///
     /// # Errors
-    /// [`LedgerError::Unavailable`] if the server cannot be reached, is older than 7.0, or is set to evict keys.
+    /// [`LedgerError::Unavailable`] if a server cannot be reached, is older than 7.0, or is set to evict keys.
     pub async fn open(url: &str, settings: RedisSettings) -> Result<Self, LedgerError> {
         Ok(Self {
-            connection: Connection::open(url, settings).await?,
+            connection: Connection::open(url, &settings).await?,
             settings,
         })
     }
+}
+
+fn unavailable(error: &RedisError) -> LedgerError {
+    LedgerError::Unavailable(error.to_string())
+}
+
+fn late(deadline: Duration) -> LedgerError {
+    LedgerError::Unavailable(format!("Redis did not answer within {} ms", deadline.as_millis()))
 }
 
 /// The server answered with something no function of the library answers.
@@ -138,7 +193,10 @@ impl Ledger for RedisLedger {
         ];
         let call = Call::new("deposit", &keys).arg(amount.get()).arg(Nano::MAX.get());
         let call = call.arg(format!("{} {now_ms} {note}", amount.get()));
-        let (status, row): (String, Row) = self.connection.call(&call).await?;
+        let (status, row): (String, Vec<Option<String>>) = self.connection.call(&call).await?;
+        if let "ok" | "again" = status.as_str() {
+            self.connection.is_safe(shard, shard.deposit(account, id)).await?;
+        }
         let fresh = match status.as_str() {
             "ok" => true,
             "again" => false,
@@ -146,7 +204,7 @@ impl Ledger for RedisLedger {
             "unknown_account" => return Err(LedgerError::UnknownAccount(account.clone())),
             _ => return Err(unexpected(&[status])),
         };
-        let account = rows::account(&row)?.ok_or_else(|| LedgerError::UnknownAccount(account.clone()))?;
+        let account = rows::account(row)?.ok_or_else(|| LedgerError::UnknownAccount(account.clone()))?;
         Ok(Deposited { fresh, account })
     }
 
@@ -154,23 +212,22 @@ impl Ledger for RedisLedger {
         check_text(name, "the name of an account")?;
         let shard = Shard::of(id);
         let call = Call::new("create_account", &[shard.account(id.as_str()), shard.accounts()]);
-        let row: Row = self
-            .connection
-            .call(&call.arg(id.as_str()).arg(name).arg(now_ms))
-            .await?;
-        rows::account(&row)?.ok_or_else(|| LedgerError::UnknownAccount(id.clone()))
+        let call = call.arg(id.as_str()).arg(name).arg(now_ms);
+        let row = self.connection.call_safe(shard, &call).await?;
+        rows::account(row)?.ok_or_else(|| LedgerError::UnknownAccount(id.clone()))
     }
 
     async fn account(&self, id: &AccountId) -> Result<Option<Account>, LedgerError> {
-        rows::account(&self.connection.row(&Shard::of(id).account(id.as_str())).await?)
+        let call = Call::new("account", &[Shard::of(id).account(id.as_str())]);
+        rows::account(self.connection.call(&call).await?)
     }
 
     async fn accounts(&self) -> Result<Vec<Account>, LedgerError> {
         let mut accounts = Vec::new();
         for shard in Shard::all() {
             let ids = self.connection.members(&shard.accounts()).await?;
-            let keys: Vec<_> = ids.iter().map(|id| shard.account(id)).collect();
-            for row in &self.connection.rows::<Row>(&keys).await? {
+            let calls = ids.iter().map(|id| Call::new("account", &[shard.account(id)]));
+            for row in self.connection.calls(calls.collect()).await? {
                 accounts.extend(rows::account(row)?);
             }
         }
@@ -262,7 +319,9 @@ impl Ledger for RedisLedger {
     async fn earnings(&self) -> Result<Vec<Earnings>, LedgerError> {
         let mut all = BTreeMap::new();
         for shard in Shard::all() {
-            rows::add_earnings(&mut all, &self.connection.row(&shard.earnings()).await?)?;
+            for key in [shard.totals(), shard.earnings()] {
+                rows::add_earnings(&mut all, &self.connection.row(&key).await?)?;
+            }
         }
         Ok(all.into_values().collect())
     }
@@ -270,14 +329,14 @@ impl Ledger for RedisLedger {
     async fn totals(&self) -> Result<Totals, LedgerError> {
         let mut totals = Totals::default();
         for shard in Shard::all() {
-            let call = Call::new("totals", &[shard.totals(), shard.expiry()]);
-            let (row, holds): (Row, u64) = self.connection.call(&call).await?;
-            rows::add_totals(&mut totals, &row, holds)?;
+            let call = Call::new("totals", &[shard.totals(), shard.earnings(), shard.expiry()]);
+            let (row, before, holds): (Row, Row, u64) = self.connection.call(&call).await?;
+            rows::add_totals(&mut totals, &row, &before, holds)?;
         }
         Ok(totals)
     }
 
     async fn ping(&self) -> Result<(), LedgerError> {
-        self.connection.send(&redis::cmd("PING")).await
+        self.connection.ping().await
     }
 }

@@ -3,7 +3,7 @@
 
 use super::connection::{Call, Connection};
 use super::keys::{self, Shard};
-use super::rows::{self, Row, nano};
+use super::rows::{self, Row};
 use crate::id::{AccountId, KeyId};
 use crate::key::{KeyChange, KeyHash, KeyRecord};
 use crate::ledger::{KeyUse, LedgerError, check_text};
@@ -36,7 +36,7 @@ pub(super) async fn create(connection: &Connection, key: &KeyRecord, hash: &KeyH
     let call = columns
         .iter()
         .fold(call, |call, (column, value)| call.arg(*column).arg(value));
-    let status: String = connection.call(&call).await?;
+    let status: String = connection.call_safe(shard, &call).await?;
     if status != "ok" || !claim(connection, &keys::by_hash(hash), &found).await? {
         return Err(conflict());
     }
@@ -75,8 +75,9 @@ pub(super) async fn revoke(
     let Some(owner) = owner(connection, key).await? else {
         return Ok(None);
     };
-    let call = Call::new("revoke_key", &[Shard::of(&owner).api_key(key)]).arg(now_ms);
-    rows::key(&connection.call(&call).await?)
+    let shard = Shard::of(&owner);
+    let call = Call::new("revoke_key", &[shard.api_key(key)]).arg(now_ms);
+    rows::key(&connection.call_safe(shard, &call).await?)
 }
 
 pub(super) async fn update(
@@ -93,13 +94,27 @@ pub(super) async fn update(
     columns.extend(change.expires_ms.map(|ms| ("expires_ms", ms.map(|ms| ms.to_string()))));
     columns.extend(change.limits.iter().flat_map(rows::limit_columns));
     let gone = columns.iter().filter(|(_, value)| value.is_none());
-    let call = Call::new("update_key", &[Shard::of(&owner).api_key(key)]).arg(gone.clone().count());
+    let shard = Shard::of(&owner);
+    let call = Call::new("update_key", &[shard.api_key(key)]).arg(gone.clone().count());
     let call = gone.fold(call, |call, (column, _)| call.arg(*column));
     let stays = columns
         .iter()
         .filter_map(|(column, value)| Some((column, value.as_ref()?)));
     let call = stays.fold(call, |call, (column, value)| call.arg(*column).arg(value));
-    rows::key(&connection.call(&call).await?)
+    rows::key(&connection.call_safe(shard, &call).await?)
+}
+
+/// What is known of a key and what is used of it, if it is the account's.
+async fn known(
+    connection: &Connection,
+    account: &AccountId,
+    key: &KeyId,
+) -> Result<Option<(Row, Vec<u8>)>, LedgerError> {
+    let shard = Shard::of(account);
+    let call = Call::new("key_use", &[shard.api_key(key), shard.account(account.as_str())]);
+    let (row, packed): (Row, Vec<u8>) = connection.call(&call.arg(key.as_str())).await?;
+    let is_owned = row.get("account").is_some_and(|owner| owner == account.as_str());
+    Ok(is_owned.then_some((row, packed)))
 }
 
 pub(super) async fn usage(
@@ -108,11 +123,10 @@ pub(super) async fn usage(
     key: &KeyId,
     now_ms: u64,
 ) -> Result<Option<KeyUse>, LedgerError> {
-    let shard = Shard::of(account);
-    let call = Call::new("key_use", &[shard.api_key(key), shard.live(account.as_str())]);
-    let (row, packed): (Row, Vec<u8>) = connection.call(&call.arg(key.as_str())).await?;
-    let is_owned = row.get("account").is_some_and(|owner| owner == account.as_str());
-    is_owned.then(|| rows::key_use(&row, &packed, now_ms)).transpose()
+    let known = known(connection, account, key).await?;
+    known
+        .map(|(row, packed)| rows::key_use(&row, &packed, now_ms))
+        .transpose()
 }
 
 pub(super) async fn spent(
@@ -120,11 +134,8 @@ pub(super) async fn spent(
     account: &AccountId,
     key: &KeyId,
 ) -> Result<Option<Nano>, LedgerError> {
-    let mut command = redis::cmd("HMGET");
-    command.arg(Shard::of(account).api_key(key)).arg("account").arg("spent");
-    let (owner, spent): (Option<String>, Option<String>) = connection.send(&command).await?;
-    let spent = spent.filter(|_| owner.as_deref() == Some(account.as_str()));
-    spent.as_deref().map(nano).transpose()
+    let known = known(connection, account, key).await?;
+    known.map(|(row, packed)| rows::key_spent(&row, &packed)).transpose()
 }
 
 /// The account that a key belongs to.
@@ -145,6 +156,6 @@ async fn list_one(connection: &Connection, shard: Shard, account: &str) -> Resul
 async fn claim(connection: &Connection, key: &str, value: &str) -> Result<bool, LedgerError> {
     let mut command = redis::cmd("SET");
     command.arg(key).arg(value).arg("NX").arg("GET");
-    let before: Option<String> = connection.send(&command).await?;
+    let before: Option<String> = connection.send_safe(key, &command).await?;
     Ok(before.is_none_or(|before| before == value))
 }

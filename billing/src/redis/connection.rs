@@ -1,16 +1,19 @@
-//! The way to the server: one multiplexed connection that reconnects by itself, a deadline on every command, and the
-//! function library, loaded when the server does not have it.
+//! Commands to the server that keeps their keys: a deadline on each, and the function library, loaded where a server
+//! does not have it.
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::io::tcp::TcpSettings;
-use redis::{Client, Cmd, FromRedisValue, InfoDict, IntoConnectionInfo, RedisError};
+use redis::{Cmd, FromRedisValue, InfoDict, RedisError, RedisResult, from_redis_value};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::RedisSettings;
-use super::keys::FUNCTION_PREFIX;
+use super::keys::{FUNCTION_PREFIX, Shard, synced};
+use super::link::{Link, Way};
+use super::replicas::Replicas;
 use super::rows::Row;
+use super::{RedisSettings, late, unavailable};
 use crate::ledger::LedgerError;
 
 /// The functions, as the server gets them.
@@ -22,77 +25,87 @@ const LIBRARY: &str = concat!(
 );
 /// The first version with functions.
 const VERSION_MAJOR_MIN: u32 = 7;
-/// Commands that may wait for the socket; above that, callers wait until their deadline.
-const WAITING_MAX: usize = 1024;
 /// Hashes read with one command, so that a long list does not outlast the deadline.
 const ROWS_AT_ONCE: usize = 500;
-/// Longest pause between two attempts to reconnect.
-const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(1);
-/// Attempts per failed command; the next command starts over.
-const RECONNECT_ATTEMPTS: usize = 3;
 
 /// A connection shared by all.
 pub(super) struct Connection {
-    manager: ConnectionManager,
+    link: Link,
+    is_cluster: bool,
     deadline: Duration,
-}
-
-fn unavailable(error: &RedisError) -> LedgerError {
-    LedgerError::Unavailable(error.to_string())
+    /// Where answers wait for replicas.
+    replicas: Option<Replicas>,
 }
 
 impl Connection {
-    /// Connects, checks that the server may keep money, and loads the functions.
-    pub(super) async fn open(url: &str, settings: RedisSettings) -> Result<Self, LedgerError> {
-        let deadline = settings.deadline;
-        // A peer that vanished without a word is given up after a few deadlines instead of the system's quarter hour.
-        let tcp = TcpSettings::default()
-            .set_nodelay(true)
-            .set_user_timeout(deadline.saturating_mul(3));
-        // The error says what is wrong with the URL, without repeating it: it may hold a password.
-        let info = url
-            .into_connection_info()
-            .map_err(|error| LedgerError::Unavailable(format!("this is no Redis URL: {error}")))?;
-        let client = Client::open(info.set_tcp_settings(tcp)).map_err(|error| unavailable(&error))?;
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(deadline))
-            .set_response_timeout(None)
-            .set_number_of_retries(RECONNECT_ATTEMPTS)
-            .set_max_delay(RECONNECT_PAUSE_MAX)
-            .set_pipeline_buffer_size(WAITING_MAX);
-        let manager = ConnectionManager::new_with_config(client, config)
-            .await
-            .map_err(|error| unavailable(&error))?;
-        let connection = Self { manager, deadline };
-        connection.check_server().await?;
-        connection.load().await?;
+    /// Connects, checks that the servers may keep money, and loads the functions.
+    pub(super) async fn open(url: &str, settings: &RedisSettings) -> Result<Self, LedgerError> {
+        let mut connection = Self::connect(url, settings).await?;
+        connection.prepare(settings.wait_replicas).await?;
+        if settings.wait_replicas > 0 {
+            let way = Arc::new(Way::read(url, settings)?);
+            connection.replicas = Some(Replicas::open(way, settings.wait_replicas, settings.deadline).await?);
+        }
         Ok(connection)
+    }
+
+    /// Connects and no more.
+    pub(super) async fn connect(url: &str, settings: &RedisSettings) -> Result<Self, LedgerError> {
+        let way = Arc::new(Way::read(url, settings)?);
+        Ok(Self {
+            is_cluster: way.is_cluster(),
+            link: Link::open(way).await.map_err(|error| unavailable(&error))?,
+            deadline: settings.deadline,
+            replicas: None,
+        })
     }
 
     /// Sends one command. The answer may be lost after the deadline, and the command carried out all the same.
     pub(super) async fn send<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, LedgerError> {
-        match self.try_send(command).await {
-            Some(result) => result.map_err(|error| unavailable(&error)),
-            None => Err(self.late()),
+        self.in_time(command.query_async(&mut self.link.live())).await
+    }
+
+    /// Sends one command about a key, and answers when the replicas that must have what it wrote do.
+    pub(super) async fn send_safe<T: FromRedisValue>(&self, key: &str, command: &Cmd) -> Result<T, LedgerError> {
+        match &self.replicas {
+            Some(replicas) => replicas.after(&synced(key), command).await,
+            None => self.send(command).await,
         }
     }
 
     /// Sends many commands at once, all about keys of one slot.
     async fn send_all<T: FromRedisValue>(&self, commands: &redis::Pipeline) -> Result<T, LedgerError> {
-        let answer = timeout(self.deadline, commands.query_async(&mut self.manager.clone())).await;
-        answer.map_err(|_| self.late())?.map_err(|error| unavailable(&error))
+        self.in_time(commands.query_async(&mut self.link.live())).await
     }
 
     /// Calls one function of the library, loading the library first if the server lost it (a new server, a failover to
     /// one without it, `FUNCTION FLUSH`).
     pub(super) async fn call<T: FromRedisValue>(&self, call: &Call) -> Result<T, LedgerError> {
-        match self.try_send(&call.0).await {
+        match self.try_send(call.command.query_async(&mut self.link.live())).await {
             Some(Err(error)) if is_function_missing(&error) => {
-                self.load().await?;
-                self.send(&call.0).await
+                self.load(&call.key).await?;
+                self.send(&call.command).await
             }
             Some(result) => result.map_err(|error| unavailable(&error)),
-            None => Err(self.late()),
+            None => Err(late(self.deadline)),
+        }
+    }
+
+    /// [`Connection::call`], answered when the replicas that must have what it wrote do. A function that can be
+    /// repeated without harm.
+    pub(super) async fn call_safe<T: FromRedisValue>(&self, shard: Shard, call: &Call) -> Result<T, LedgerError> {
+        let answer = self.call(call).await?;
+        match &self.replicas {
+            Some(replicas) => replicas.after(&shard.synced(), &call.command).await,
+            None => Ok(answer),
+        }
+    }
+
+    /// Waits until the replicas that must have the step that wrote `key` do.
+    pub(super) async fn is_safe(&self, shard: Shard, key: String) -> Result<(), LedgerError> {
+        match &self.replicas {
+            Some(replicas) => replicas.have(shard, key).await,
+            None => Ok(()),
         }
     }
 
@@ -110,49 +123,147 @@ impl Connection {
 
     /// The hashes in `keys`, all of one shard.
     pub(super) async fn rows<T: FromRedisValue>(&self, keys: &[String]) -> Result<Vec<T>, LedgerError> {
-        let mut rows = Vec::with_capacity(keys.len());
-        for keys in keys.chunks(ROWS_AT_ONCE) {
-            let mut pipeline = redis::pipe();
-            for key in keys {
-                pipeline.cmd("HGETALL").arg(key);
+        let command = |key| {
+            let mut command = redis::cmd("HGETALL");
+            command.arg(key);
+            command
+        };
+        self.each(keys.iter().map(command).collect()).await
+    }
+
+    /// Calls functions that only read, all about keys of one shard.
+    pub(super) async fn calls<T: FromRedisValue>(&self, calls: Vec<Call>) -> Result<Vec<T>, LedgerError> {
+        let mut calls = calls.into_iter();
+        let Some(first) = calls.next() else {
+            return Ok(vec![]);
+        };
+        // The first loads the functions where they are missing.
+        let mut answers = vec![self.call(&first).await?];
+        answers.extend(self.each::<T>(calls.map(|call| call.command).collect()).await?);
+        Ok(answers)
+    }
+
+    /// The answers to commands that only read, all about keys of one shard.
+    async fn each<T: FromRedisValue>(&self, commands: Vec<Cmd>) -> Result<Vec<T>, LedgerError> {
+        let mut answers = Vec::with_capacity(commands.len());
+        for commands in commands.chunks(ROWS_AT_ONCE) {
+            let mut pipeline = redis::Pipeline::with_capacity(commands.len());
+            for command in commands {
+                pipeline.add_command(command.clone());
             }
-            rows.extend(self.send_all::<Vec<T>>(&pipeline).await?);
+            match self.send_all::<Vec<T>>(&pipeline).await {
+                // While a slot moves, some of its keys are here and some there.
+                Err(_) if self.is_cluster => {
+                    for command in commands {
+                        answers.push(self.send(command).await?);
+                    }
+                }
+                found => answers.extend(found?),
+            }
         }
-        Ok(rows)
+        Ok(answers)
     }
 
-    async fn try_send<T: FromRedisValue>(&self, command: &Cmd) -> Option<Result<T, RedisError>> {
-        timeout(self.deadline, command.query_async(&mut self.manager.clone()))
-            .await
-            .ok()
+    /// Whether a server answers; of a cluster, any master that keeps accounts.
+    pub(super) async fn ping(&self) -> Result<(), LedgerError> {
+        let mut pings = JoinSet::new();
+        for key in self.places() {
+            let mut live = self.link.live();
+            pings.spawn(async move { live.command_at(&key, &redis::cmd("PING")).await });
+        }
+        self.in_time(async {
+            let mut last = Ok(());
+            while let Some(ping) = pings.join_next().await {
+                match ping {
+                    Ok(Ok(_)) => return Ok(()),
+                    Ok(Err(error)) => last = Err(error),
+                    Err(_) => {}
+                }
+            }
+            last
+        })
+        .await
     }
 
-    fn late(&self) -> LedgerError {
-        LedgerError::Unavailable(format!("Redis did not answer within {} ms", self.deadline.as_millis()))
+    async fn try_send<T>(&self, answer: impl Future<Output = RedisResult<T>>) -> Option<RedisResult<T>> {
+        let answer = timeout(self.deadline, answer).await.ok();
+        match &answer {
+            None => self.link.failed(None),
+            Some(Err(error)) => self.link.failed(Some(error)),
+            Some(Ok(_)) => {}
+        }
+        answer
     }
 
-    async fn load(&self) -> Result<(), LedgerError> {
-        self.send(redis::cmd("FUNCTION").arg("LOAD").arg("REPLACE").arg(LIBRARY))
-            .await
+    async fn in_time<T>(&self, answer: impl Future<Output = RedisResult<T>>) -> Result<T, LedgerError> {
+        match self.try_send(answer).await {
+            Some(answer) => answer.map_err(|error| unavailable(&error)),
+            None => Err(late(self.deadline)),
+        }
+    }
+
+    /// Keys that lie on every server there is.
+    fn places(&self) -> Vec<String> {
+        let count = if self.is_cluster { usize::MAX } else { 1 };
+        Shard::all().take(count).map(Shard::totals).collect()
+    }
+
+    /// Sends a command that names no key to the server that has `key`.
+    async fn send_at<T: FromRedisValue>(&self, key: &str, command: &Cmd) -> Result<T, LedgerError> {
+        let answer = self
+            .in_time(async { self.link.live().command_at(key, command).await })
+            .await?;
+        from_redis_value(answer).map_err(|error| LedgerError::Damaged(error.to_string()))
+    }
+
+    /// Gives the library to the server that has `key`.
+    async fn load(&self, key: &str) -> Result<(), LedgerError> {
+        let mut command = redis::cmd("FUNCTION");
+        self.send_at(key, command.arg("LOAD").arg("REPLACE").arg(LIBRARY)).await
+    }
+
+    async fn prepare(&self, wait_replicas: u32) -> Result<(), LedgerError> {
+        let mut known = HashSet::new();
+        for key in self.places() {
+            let info: InfoDict = self.send_at(&key, &redis::cmd("INFO")).await?;
+            if known.insert(info.get::<String>("run_id")) {
+                self.check_server(&info, wait_replicas)?;
+                self.load(&key).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Refuses a server that is too old or would throw balances away, and warns of one that forgets them.
-    async fn check_server(&self) -> Result<(), LedgerError> {
-        let info: InfoDict = self.send(&redis::cmd("INFO")).await?;
+    fn check_server(&self, info: &InfoDict, wait_replicas: u32) -> Result<(), LedgerError> {
+        let refuse = |why: String| Err(LedgerError::Unavailable(why));
         let version: String = info.get("redis_version").unwrap_or_default();
         let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
         if major.is_none_or(|major| major < VERSION_MAJOR_MIN) {
-            let why = format!("Redis {VERSION_MAJOR_MIN} or newer is needed for functions, this is `{version}`");
-            return Err(LedgerError::Unavailable(why));
+            return refuse(format!(
+                "Redis {VERSION_MAJOR_MIN} or newer is needed for functions, this is `{version}`"
+            ));
+        }
+        if !self.is_cluster && info.get("cluster_enabled") == Some(1_u8) {
+            return refuse("this is a node of a cluster, whose URL begins with redis+cluster://".into());
         }
         let policy: String = info.get("maxmemory_policy").unwrap_or_default();
         let is_bounded = info.get("maxmemory").is_some_and(|bytes: u64| bytes > 0);
         if is_bounded && policy != "noeviction" {
-            let why = format!("maxmemory-policy is `{policy}`, which throws balances away: set it to noeviction");
-            return Err(LedgerError::Unavailable(why));
+            return refuse(format!(
+                "maxmemory-policy is `{policy}`, which throws balances away: set it to noeviction"
+            ));
         }
         if info.get("aof_enabled") != Some(1_u8) {
             tracing::warn!("this Redis forgets posts when it dies: set `appendonly yes`");
+        }
+        let replicas: u32 = info.get("connected_slaves").unwrap_or_default();
+        if replicas < wait_replicas {
+            tracing::warn!(
+                replicas,
+                wait_replicas,
+                "this Redis has too few replicas: posts will fail"
+            );
         }
         Ok(())
     }
@@ -166,7 +277,11 @@ fn is_function_missing(error: &RedisError) -> bool {
 }
 
 /// One function call in the making.
-pub(super) struct Call(Cmd);
+pub(super) struct Call {
+    command: Cmd,
+    /// One of its keys.
+    key: String,
+}
 
 impl Call {
     /// Calls `function` with all the `keys` it touches.
@@ -176,12 +291,15 @@ impl Call {
             .arg(format!("{FUNCTION_PREFIX}{function}"))
             .arg(keys.len())
             .arg(keys);
-        Self(command)
+        Self {
+            command,
+            key: keys.first().cloned().unwrap_or_default(),
+        }
     }
 
     /// Adds an argument.
     pub(super) fn arg(mut self, arg: impl redis::ToSingleRedisArg) -> Self {
-        self.0.arg(arg);
+        self.command.arg(arg);
         self
     }
 }

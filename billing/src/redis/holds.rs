@@ -22,10 +22,8 @@ pub(super) async fn reserve(connection: &Connection, ask: &Reserve) -> Result<Re
     let keys = [
         shard.account(account),
         shard.api_key(&ask.key),
-        shard.hold(&member),
         shard.expiry(),
         shard.totals(),
-        shard.live(account),
     ];
     let call = Call::new("reserve", &keys)
         .arg(account)
@@ -116,7 +114,6 @@ pub(super) async fn post(
 ) -> Result<Posted, LedgerError> {
     record.check()?;
     let json = serde_json::to_vec(record).map_err(|_| LedgerError::Damaged("the record cannot be written".into()))?;
-    let earned = record.cost.minus(record.fee).unwrap_or_default();
     let (shard, member) = (Shard::of(&record.account), member(&record.account, &record.call));
     let account = record.account.as_str();
     let keys = [
@@ -126,9 +123,7 @@ pub(super) async fn post(
         shard.expiry(),
         shard.records(),
         shard.marker(&member),
-        shard.earnings(),
         shard.totals(),
-        shard.live(account),
         shard.usage(&record.account, Day::of(record.created_ms)),
     ];
     let used = record.billed.prompt.saturating_add(record.billed.completion);
@@ -138,8 +133,6 @@ pub(super) async fn post(
         .arg(record.key.as_str())
         .arg(json.as_slice())
         .arg(&record.model)
-        .arg(record.fee.get())
-        .arg(earned.get())
         .arg(record.cost.get())
         .arg(now_ms)
         .arg(bounded(used));
@@ -151,11 +144,14 @@ pub(super) async fn post(
     });
     let answer: Vec<String> = connection.call(&call).await?;
     match texts(&answer)[..] {
-        [status @ ("ok" | "again"), charged, released] => Ok(Posted {
-            fresh: status == "ok",
-            charged: nano(charged)?,
-            released: nano(released)?,
-        }),
+        [status @ ("ok" | "again"), charged, released] => {
+            connection.is_safe(shard, shard.marker(&member)).await?;
+            Ok(Posted {
+                fresh: status == "ok",
+                charged: nano(charged)?,
+                released: nano(released)?,
+            })
+        }
         ["above_hold", held] => Err(LedgerError::CostAboveHold {
             cost: record.cost,
             held: nano(held)?,
@@ -174,7 +170,6 @@ pub(super) async fn void(connection: &Connection, account: &AccountId, call: &Ca
         shard.hold(&member),
         shard.expiry(),
         shard.totals(),
-        shard.live(account.as_str()),
     ];
     let released: String = connection.call(&Call::new("void", &keys).arg(&member)).await?;
     nano(&released)
@@ -187,9 +182,8 @@ pub(super) async fn renew(
     expires_ms: u64,
 ) -> Result<bool, LedgerError> {
     let (shard, member) = (Shard::of(account), member(account, call));
-    let call = Call::new("renew", &[shard.hold(&member), shard.expiry()])
-        .arg(&member)
-        .arg(expires_ms);
+    let keys = [shard.account(account.as_str()), shard.hold(&member), shard.expiry()];
+    let call = Call::new("renew", &keys).arg(&member).arg(expires_ms);
     connection.call(&call).await
 }
 
@@ -224,7 +218,7 @@ async fn sweep_batch(
     for member in &members {
         let account = member.rsplit_once(':').map(|(account, _)| account);
         let account = account.ok_or_else(|| LedgerError::Damaged(format!("`{member}` is no hold")))?;
-        keys.extend([shard.account(account), shard.hold(member), shard.live(account)]);
+        keys.extend([shard.account(account), shard.hold(member)]);
     }
     let call = Call::new("sweep", &keys).arg(now_ms);
     let call = members.iter().fold(call, |call, member| call.arg(member));

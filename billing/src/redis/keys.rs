@@ -59,17 +59,17 @@ impl Shard {
         self.key("records")
     }
 
-    /// Hash of `provider:fee` and `provider:earned`.
+    /// Hash of `provider:fee` and `provider:earned`, as version 1 left it.
     pub(super) fn earnings(self) -> String {
         self.key("earnings")
     }
 
-    /// Hash of the sums over the shard's accounts.
+    /// Hash of the sums over the shard's accounts, and of `provider:fee` and `provider:earned`.
     pub(super) fn totals(self) -> String {
         self.key("totals")
     }
 
-    /// Hash of an account's name and balances.
+    /// Hash of an account's name and balances, of its holds, and of what is used of its keys.
     pub(super) fn account(self, account: &str) -> String {
         self.key(&format!("account:{account}"))
     }
@@ -84,14 +84,9 @@ impl Shard {
         self.key(&format!("key:{key}"))
     }
 
-    /// The amount a call holds; `member` as in [`member`].
+    /// The amount a call holds, as version 1 left it; `member` as in [`member`].
     pub(super) fn hold(self, member: &str) -> String {
         self.key(&format!("hold:{member}"))
-    }
-
-    /// Hash of what is used of an account's keys.
-    pub(super) fn live(self, account: &str) -> String {
-        self.key(&format!("live:{account}"))
     }
 
     /// Hash of `key:model`, with what was used of them on a day.
@@ -102,6 +97,11 @@ impl Shard {
     /// Where a call's record lies in the stream, and what it cost.
     pub(super) fn marker(self, member: &str) -> String {
         self.key(&format!("record:{member}"))
+    }
+
+    /// Written when replicas are asked whether they have what came before.
+    pub(super) fn synced(self) -> String {
+        self.key("synced")
     }
 
     /// A deposit that was made.
@@ -132,6 +132,12 @@ pub(super) fn lease(name: &str) -> String {
 
 /// Stream of what operators did.
 pub(super) const AUDIT: &str = "audit";
+
+/// As [`Shard::synced`], on the slot of another key: one without a tag, or with a tag of its own.
+pub(super) fn synced(key: &str) -> String {
+    let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
+    format!("synced:{{{}}}", tag.map_or(key, |(tag, _)| tag))
+}
 
 #[cfg(test)]
 mod tests {
@@ -177,11 +183,14 @@ mod tests {
             shard.marker(&member),
             shard.deposit(&account, "a{b}c"),
             shard.expiry(),
-            shard.live(account.as_str()),
+            shard.synced(),
             shard.usage(&account, Day::default()),
         ] {
             assert!(name.starts_with(&tag), "{name}");
         }
         assert_eq!(owner(&key), "key-owner:{key_a}");
+        assert_eq!(synced(&owner(&key)), "synced:{key_a}");
+        assert_eq!(synced(AUDIT), "synced:{audit}");
+        assert_eq!(synced(&shard.totals()), format!("synced:{}", &tag[..tag.len() - 1]));
     }
 }

@@ -39,19 +39,26 @@ fn amount(row: &Row, column: &str) -> Result<Nano, LedgerError> {
     row.get(column).map_or(Ok(Nano::ZERO), |text| nano(text))
 }
 
-/// An account, or `None` if the hash is empty.
-pub(super) fn account(row: &Row) -> Result<Option<Account>, LedgerError> {
+/// An account's columns, in the order in which the functions answer them.
+const ACCOUNT: [&str; 7] = ["id", "name", "created_ms", "deposited", "available", "held", "spent"];
+
+/// An account, or `None` if there are no columns.
+pub(super) fn account(columns: Vec<Option<String>>) -> Result<Option<Account>, LedgerError> {
+    let columns = ACCOUNT.iter().zip(columns);
+    let row: Row = columns
+        .filter_map(|(name, value)| Some(((*name).to_owned(), value?)))
+        .collect();
     if row.is_empty() {
         return Ok(None);
     }
     Ok(Some(Account {
-        id: parse(row, "id")?,
-        name: parse(row, "name")?,
-        created_ms: parse(row, "created_ms")?,
-        deposited: amount(row, "deposited")?,
-        available: parse(row, "available")?,
-        held: amount(row, "held")?,
-        spent: amount(row, "spent")?,
+        id: parse(&row, "id")?,
+        name: parse(&row, "name")?,
+        created_ms: parse(&row, "created_ms")?,
+        deposited: amount(&row, "deposited")?,
+        available: parse(&row, "available")?,
+        held: amount(&row, "held")?,
+        spent: amount(&row, "spent")?,
     }))
 }
 
@@ -136,11 +143,21 @@ pub(super) fn numbers<const COUNT: usize>(packed: &[u8]) -> Result<[u64; COUNT],
     numbers.ok_or_else(|| damaged("a row of numbers"))
 }
 
+/// How many numbers say what is used of a key.
+const USE: usize = 13;
+
+/// All that was ever spent with a key: what version 1 wrote down, and since.
+pub(super) fn key_spent(row: &Row, packed: &[u8]) -> Result<Nano, LedgerError> {
+    let [.., spent] = numbers::<USE>(packed)?;
+    let spent = amount(row, "spent")?.plus(Nano::saturating(spent));
+    spent.map_err(|_| LedgerError::TooLarge("what the key spent"))
+}
+
 /// What is used of a key at a moment.
 pub(super) fn key_use(row: &Row, packed: &[u8], now_ms: u64) -> Result<KeyUse, LedgerError> {
-    let [holds, held, requests, requests_ms, tokens, tokens_ms, periods @ ..] = numbers::<12>(packed)?;
+    let [holds, held, requests, requests_ms, tokens, tokens_ms, periods @ .., _] = numbers::<USE>(packed)?;
     let limits = limits(row)?;
-    let spent = amount(row, "spent")?;
+    let spent = key_spent(row, packed)?;
     let spending = spending(periods);
     let since = |period| spending.since(period, spent, now_ms);
     let rate =
@@ -187,28 +204,38 @@ pub(super) fn key_columns(key: &KeyRecord) -> Vec<(&'static str, String)> {
 }
 
 /// Adds one shard's sums and its number of holds to `totals`.
-pub(super) fn add_totals(totals: &mut Totals, row: &Row, holds: u64) -> Result<(), LedgerError> {
-    let add = |sum: &mut Nano, column| {
+pub(super) fn add_totals(totals: &mut Totals, row: &Row, before: &Row, holds: u64) -> Result<(), LedgerError> {
+    let plus = |sum: &mut Nano, more: Nano| {
         *sum = sum
-            .plus(amount(row, column)?)
+            .plus(more)
             .map_err(|_| LedgerError::TooLarge("the sum over all accounts"))?;
         Ok::<_, LedgerError>(())
     };
-    add(&mut totals.deposited, "deposited")?;
-    add(&mut totals.held, "held")?;
-    add(&mut totals.spent, "spent")?;
-    add(&mut totals.earned, "earned")?;
-    add(&mut totals.fees, "fees")?;
-    let available = parse_optional::<i64>(row, "available")?.unwrap_or_default();
-    totals.available = totals.available.saturating_add(i128::from(available));
+    let (deposited, held, spent) = (amount(row, "deposited")?, amount(row, "held")?, amount(row, "spent")?);
+    plus(&mut totals.deposited, deposited)?;
+    plus(&mut totals.held, held)?;
+    plus(&mut totals.spent, spent)?;
+    let [deposited, held, spent] = [deposited, held, spent].map(|sum| i128::from(sum.get()));
+    let available = deposited.saturating_sub(held).saturating_sub(spent);
+    totals.available = totals.available.saturating_add(available);
+    let mut earnings = BTreeMap::new();
+    add_earnings(&mut earnings, row)?;
+    add_earnings(&mut earnings, before)?;
+    for earned in earnings.into_values() {
+        plus(&mut totals.fees, earned.fee)?;
+        plus(&mut totals.earned, earned.earned)?;
+    }
     totals.holds = totals.holds.saturating_add(holds);
     Ok(())
 }
 
-/// Adds one shard's earnings to those of the others.
+/// Adds one shard's earnings to those of the others, wherever the shard has them.
 pub(super) fn add_earnings(all: &mut BTreeMap<ProviderId, Earnings>, row: &Row) -> Result<(), LedgerError> {
     for (column, text) in row {
-        let (provider, part) = column.rsplit_once(':').ok_or_else(|| damaged(column))?;
+        // The other columns are the shard's sums.
+        let Some((provider, part)) = column.rsplit_once(':') else {
+            continue;
+        };
         let provider = ProviderId::parse(provider).map_err(|_| damaged(column))?;
         let nothing = Earnings {
             provider: provider.clone(),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use redis::Cmd;
 use serde::Deserialize;
 
 use super::connection::{Call, Connection};
@@ -23,19 +24,17 @@ struct Named {
     call: CallId,
 }
 
-/// Reads entries behind `after`, up to a place, and no more than `max`.
-async fn range(
-    connection: &Connection,
-    stream: &str,
-    after: Option<Cursor>,
-    up_to: Option<Cursor>,
-    max: usize,
-) -> Result<Vec<(Cursor, Vec<u8>)>, LedgerError> {
+/// Asks for entries behind `after`, up to a place, and no more than `max`.
+fn range(stream: &str, after: Option<Cursor>, up_to: Option<Cursor>, max: usize) -> Cmd {
     let after = after.map_or_else(|| "-".to_owned(), |after| format!("({after}"));
     let up_to = up_to.map_or_else(|| "+".to_owned(), |up_to| up_to.to_string());
     let mut command = redis::cmd("XRANGE");
     command.arg(stream).arg(after).arg(up_to).arg("COUNT").arg(max);
-    let rows: Vec<Row> = connection.send(&command).await?;
+    command
+}
+
+/// The places of entries, and what they say.
+fn entries(stream: &str, rows: Vec<Row>) -> Result<Vec<(Cursor, Vec<u8>)>, LedgerError> {
     let rows = rows.into_iter().map(|(place, mut columns)| {
         let damaged = || LedgerError::Damaged(format!("the entry {place} of {stream} cannot be read"));
         let json = columns.pop().ok_or_else(damaged)?.1;
@@ -54,7 +53,11 @@ pub(super) async fn unsealed(
     let (mut records, mut last) = (Vec::new(), after);
     while records.len() < max {
         let wanted = max.saturating_sub(records.len()).min(RECORDS_AT_ONCE);
-        let rows = range(connection, &stream, last, None, wanted).await?;
+        // Whoever reads them seals them, so no failover may take them back.
+        let rows = connection
+            .send_safe(&stream, &range(&stream, last, None, wanted))
+            .await?;
+        let rows = entries(&stream, rows)?;
         let is_end = rows.len() < wanted;
         for (place, json) in rows {
             let record = serde_json::from_slice(&json);
@@ -80,7 +83,10 @@ pub(super) async fn trim(
         .unwrap_or(u64::MAX)
         .clamp(1, KEPT_MS_MAX);
     loop {
-        let rows = range(connection, &stream, None, Some(up_to), RECORDS_AT_ONCE).await?;
+        let rows = connection
+            .send(&range(&stream, None, Some(up_to), RECORDS_AT_ONCE))
+            .await?;
+        let rows = entries(&stream, rows)?;
         let Some((last, _)) = rows.last() else {
             return Ok(());
         };
@@ -117,7 +123,7 @@ pub(super) async fn audit(connection: &Connection, entry: &AuditEntry, entries_m
         .arg("*")
         .arg("entry")
         .arg(json);
-    let _place: String = connection.send(&command).await?;
+    let _place: String = connection.send_safe(AUDIT, &command).await?;
     Ok(())
 }
 
@@ -126,8 +132,10 @@ pub(super) async fn audit_log(
     after: Option<Cursor>,
     max: usize,
 ) -> Result<Vec<(Cursor, AuditEntry)>, LedgerError> {
-    let rows = range(connection, AUDIT, after, None, max.min(AUDIT_READ_MAX)).await?;
-    let entries = rows.into_iter().map(|(place, json)| {
+    let rows = connection
+        .send(&range(AUDIT, after, None, max.min(AUDIT_READ_MAX)))
+        .await?;
+    let entries = entries(AUDIT, rows)?.into_iter().map(|(place, json)| {
         let damaged = |_| LedgerError::Damaged(format!("the audit entry {place} cannot be read"));
         Ok((place, serde_json::from_slice(&json).map_err(damaged)?))
     });

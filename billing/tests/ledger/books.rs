@@ -473,7 +473,7 @@ async fn what_was_trimmed_stays_so_after_a_close() {
     check_sums(&*world.ledger).await;
 }
 
-on_both!(books:
+on_all!(books:
     records_are_read_in_the_order_of_posting,
     what_is_trimmed_is_gone_and_still_charged_once,
     a_long_stream_is_read_and_trimmed_while_it_grows,

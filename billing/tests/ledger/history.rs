@@ -1,23 +1,90 @@
-//! Random histories, the same for both ledgers, checked against plain sums kept here. `FILATURE_SEED` repeats one.
+//! Random histories, the same for all ledgers, with crashes in between, checked against plain sums kept here.
+//! `FILATURE_SEED` repeats one.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use filature_billing::{CallId, Day, Ledger, LedgerError, ReserveError, UsageRecord};
+use filature_billing::{CallId, Day, EmbeddedLedger, Ledger, LedgerError, ReserveError, UsageRecord, open_redis};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use tempfile::TempDir;
 
-use crate::home::Home;
+use crate::home::{AT_ONCE, Home};
 use crate::model::{DAY_MS, KeyModel, random_limits};
+use crate::nodes::{Cluster, is_ready, wait_until};
+use crate::restart::wait_until_back;
+use crate::server::Server;
 use crate::world::{HOLD_MS, Payer, START_MS, World, check_sums};
 
 const STEPS: usize = 10_000;
+const STEPS_PER_CRASH: usize = 1_700;
 const STEPS_PER_CHECK: usize = 200;
 const ACCOUNTS: usize = 5;
 const KEYS_PER_ACCOUNT: usize = 2;
 
-/// No server is killed here, so none needs to wait for its disk.
+/// Servers are killed here and no machine is, so none needs to wait for its disk.
 const LAZILY: [&str; 2] = ["--appendfsync", "everysec"];
+
+/// Where a history is played, and what a crash is there.
+enum Stage {
+    Embedded { dir: TempDir },
+    Redis { server: Server },
+    Cluster { cluster: Cluster },
+}
+
+impl Stage {
+    fn embedded() -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        Self::Embedded { dir }
+    }
+
+    fn redis() -> Self {
+        Self::Redis {
+            server: Server::start(&LAZILY),
+        }
+    }
+
+    fn cluster() -> Self {
+        Self::Cluster {
+            cluster: Cluster::start(0),
+        }
+    }
+
+    async fn ledger(&self) -> Arc<dyn Ledger> {
+        match self {
+            Self::Embedded { dir } => {
+                Arc::new(EmbeddedLedger::open(&dir.path().join("data"), AT_ONCE).expect("an embedded ledger"))
+            }
+            Self::Redis { server } => Arc::new(open_redis(&server.url()).await.expect("a ledger in Redis")),
+            Self::Cluster { cluster } => crate::cluster::ledger(cluster).await,
+        }
+    }
+
+    /// Kills the servers without a warning, or closes the ledger, and starts again with what is on disk. (A child
+    /// that is killed with an embedded ledger is in `restart`.)
+    async fn crash(&mut self, player: &mut Player) {
+        match self {
+            Self::Embedded { .. } => {
+                // A ledger must be closed before it is opened again, and a player always has one.
+                let spare = Home::embedded();
+                player.world.ledger = spare.ledger();
+                player.world.ledger = self.ledger().await;
+                player.forget_holds();
+            }
+            Self::Redis { server } => server.kill_and_restart(),
+            Self::Cluster { cluster } => {
+                for master in &mut cluster.masters {
+                    master.kill();
+                    master.restart();
+                }
+                for master in &cluster.masters {
+                    wait_until("the cluster is ready", || is_ready(master));
+                }
+            }
+        }
+        wait_until_back(&*player.world.ledger).await;
+    }
+}
 
 fn seed() -> u64 {
     let seed = std::env::var("FILATURE_SEED")
@@ -359,6 +426,24 @@ impl Player {
         format!("{posted:?}")
     }
 
+    /// The ledger gave all holds back and forgot what was used of limits per minute.
+    fn forget_holds(&mut self) {
+        for live in std::mem::take(&mut self.live) {
+            self.released(&live);
+        }
+        for key in &mut self.keys {
+            (key.requests, key.tokens) = Default::default();
+        }
+    }
+
+    /// Ends all calls and lets so much time go by that a crash is the same to every ledger.
+    async fn settle(&mut self) {
+        while !self.live.is_empty() {
+            self.void().await;
+        }
+        self.world.now_ms += 61_000;
+    }
+
     /// Whether the ledger agrees with the sums kept here, to the nano.
     async fn check(&self) -> Vec<Balance> {
         let mut found = Vec::new();
@@ -395,15 +480,18 @@ impl Player {
     }
 }
 
-async fn play(ledger: Arc<dyn Ledger>) {
-    let mut player = Player::new(ledger, seed()).await;
-    for step in 0..STEPS {
+async fn play(mut stage: Stage) {
+    let mut player = Player::new(stage.ledger().await, seed()).await;
+    for step in 1..=STEPS {
         player.step().await;
         if step % 10 == 0 {
             let totals = player.world.ledger.totals().await.expect("totals");
             assert!(totals.are_conserved(), "after step {step}: {totals:?}");
         }
-        if step % STEPS_PER_CHECK == 0 {
+        if step % STEPS_PER_CRASH == 0 {
+            stage.crash(&mut player).await;
+        }
+        if step % STEPS_PER_CHECK == 0 || step % STEPS_PER_CRASH == 0 {
             player.check().await;
         }
     }
@@ -433,29 +521,56 @@ fn reason(error: &ReserveError) -> &'static str {
 
 #[tokio::test]
 async fn a_random_history_adds_up_embedded() {
-    let home = Home::embedded();
-    play(home.ledger()).await;
+    play(Stage::embedded()).await;
 }
 
 #[tokio::test]
 async fn a_random_history_adds_up_in_redis() {
-    let home = Home::redis_with(&LAZILY).await;
-    play(home.ledger()).await;
+    play(Stage::redis()).await;
 }
 
 #[tokio::test]
-async fn both_ledgers_tell_the_same_history() {
-    let (embedded, redis, seed) = (Home::embedded(), Home::redis_with(&LAZILY).await, seed());
-    let mut one = Player::new(embedded.ledger(), seed).await;
-    let mut other = Player::new(redis.ledger(), seed).await;
-    for step in 0..STEPS {
-        let (here, there) = (one.step().await, other.step().await);
-        assert_eq!(here, there, "at step {step}");
-        if step % STEPS_PER_CHECK == 0 {
-            assert_eq!(one.check().await, other.check().await, "after step {step}");
+async fn a_random_history_adds_up_in_a_cluster() {
+    play(Stage::cluster()).await;
+}
+
+#[tokio::test]
+async fn all_ledgers_tell_the_same_history() {
+    let (mut stages, seed) = ([Stage::embedded(), Stage::redis(), Stage::cluster()], seed());
+    let mut players = Vec::new();
+    for stage in &stages {
+        players.push(Player::new(stage.ledger().await, seed).await);
+    }
+    for step in 1..=STEPS {
+        let mut told = Vec::new();
+        for player in &mut players {
+            told.push(player.step().await);
+        }
+        assert!(told.iter().all(|answer| *answer == told[0]), "at step {step}: {told:?}");
+        if step % STEPS_PER_CRASH == 0 {
+            for (stage, player) in stages.iter_mut().zip(&mut players) {
+                player.settle().await;
+                stage.crash(player).await;
+            }
+        }
+        if step % STEPS_PER_CHECK == 0 || step == STEPS {
+            let mut found = Vec::new();
+            for player in &players {
+                found.push(player.check().await);
+            }
+            assert!(found.iter().all(|balances| *balances == found[0]), "after step {step}");
         }
     }
-    assert_eq!(one.check().await, other.check().await);
+    let [one, others @ ..] = players.as_slice() else {
+        unreachable!("there are three")
+    };
+    for other in others {
+        are_the_same(one, other).await;
+    }
+}
+
+/// Everything that can be read of two ledgers is the same.
+async fn are_the_same(one: &Player, other: &Player) {
     let (here, there) = (&one.world.ledger, &other.world.ledger);
     assert_eq!(here.totals().await, there.totals().await);
     assert_eq!(here.accounts().await, there.accounts().await);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use filature_billing::{EmbeddedLedger, EmbeddedSettings, Ledger, open_redis};
+use filature_billing::{EmbeddedLedger, EmbeddedSettings, Ledger, RedisLedger, RedisSettings};
 use tempfile::TempDir;
 
 use crate::server::Server;
@@ -23,6 +23,15 @@ pub const AT_ONCE: EmbeddedSettings = EmbeddedSettings {
     audit_max: 1_000,
 };
 
+/// For tests of what is answered and not of how fast: this machine does other things, too.
+pub fn patient() -> RedisSettings {
+    let deadline = Duration::from_secs(20);
+    RedisSettings {
+        deadline,
+        ..RedisSettings::default()
+    }
+}
+
 impl Home {
     pub fn embedded() -> Self {
         let dir = tempfile::tempdir().expect("a folder");
@@ -37,7 +46,8 @@ impl Home {
     /// A server with options of its own.
     pub async fn redis_with(options: &[&str]) -> Self {
         let server = Server::start(options);
-        let ledger = Arc::new(open_redis(&server.url()).await.expect("a ledger in Redis"));
+        let ledger = RedisLedger::open(&server.url(), patient()).await;
+        let ledger = Arc::new(ledger.expect("a ledger in Redis"));
         Self::Redis { ledger, server }
     }
 

@@ -609,7 +609,7 @@ pub async fn of_a_thousand_calls_at_once_exactly_those_within_each_limit_begin(w
     }
 }
 
-on_both!(limits:
+on_all!(limits:
     requests_per_minute_refill_evenly,
     a_void_gives_tokens_back_and_not_the_request,
     a_sweep_gives_tokens_and_places_back,

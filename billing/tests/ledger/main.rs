@@ -1,7 +1,9 @@
-//! One suite for both ledgers: the embedded one in a fresh folder, and a real Redis server of its own.
+//! One suite for all ledgers: the embedded one in a fresh folder, a real Redis server of its own, and a real Redis
+//! Cluster of three masters, which takes so long to start that all facts of a file share one; and once more over TLS with
+//! no more rights than needed.
 
-/// Runs each fact of the suite on both ledgers.
-macro_rules! on_both {
+/// Runs each fact of the suite on all ledgers.
+macro_rules! on_all {
     ($file:ident: $($fact:ident),* $(,)?) => {
         mod embedded {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -17,22 +19,47 @@ macro_rules! on_both {
                 crate::$file::$fact(&mut crate::world::World::new(home.ledger())).await;
             })*
         }
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn all_in_a_cluster() {
+            let cluster = crate::nodes::Cluster::start(0);
+            let ledger = crate::cluster::ledger(&cluster).await;
+            $(
+                println!(stringify!($fact));
+                cluster.flush();
+                crate::$file::$fact(&mut crate::world::World::new(std::sync::Arc::clone(&ledger))).await;
+            )*
+        }
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn all_over_tls_with_least_rights() {
+            let server = crate::guarded::Guarded::start();
+            let ledger = server.ledger().await;
+            $(
+                println!(stringify!($fact));
+                server.node.ask::<()>("FLUSHALL");
+                crate::$file::$fact(&mut crate::world::World::new(std::sync::Arc::clone(&ledger))).await;
+            )*
+        }
     };
 }
 
 mod books;
+mod cluster;
 mod cost;
 mod facts;
+mod guarded;
 mod history;
 mod home;
 mod limits;
+mod load;
 mod model;
+mod nodes;
 mod restart;
+mod sentinel;
 mod server;
 mod upgrade;
 mod world;
 
-on_both!(facts:
+on_all!(facts:
     a_reserve_moves_available_to_held,
     a_reserve_takes_what_there_is_down_to_the_minimum,
     a_reserve_beyond_the_balance_is_refused,

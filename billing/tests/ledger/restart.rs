@@ -316,7 +316,7 @@ async fn post_until_it_fails(ledger: Arc<dyn Ledger>, payer: Payer, is_over: Arc
     posted
 }
 
-async fn wait_until_back(ledger: &dyn Ledger) {
+pub async fn wait_until_back(ledger: &dyn Ledger) {
     let started = Instant::now();
     while let Err(error) = ledger.ping().await {
         assert!(started.elapsed() < Duration::from_secs(20), "{error}");

@@ -19,34 +19,35 @@ async fn holds_of_the_first_version_in_redis_are_settled() {
         world.hold(&payer, 200).await,
         world.hold(&payer, 300).await,
     ];
-    // Version 1 wrote the amount only, and did not count the holds of keys.
+    // Version 1 wrote the amount only, to a key of its own, and counted nothing of the account's keys.
     let client = redis::Client::open(server.url()).expect("a URL");
-    let mut connection = client.get_multiplexed_async_connection().await.expect("a connection");
-    let mut names = async |pattern: String| {
-        let found = redis::cmd("KEYS")
-            .arg(pattern)
-            .query_async::<Vec<String>>(&mut connection)
-            .await;
-        found.expect("keys")
+    let mut connection = client.get_connection().expect("a connection");
+    let names: Vec<String> = redis::cmd("KEYS")
+        .arg(format!("*account:{}", payer.account))
+        .query(&mut connection)
+        .expect("keys");
+    let account = &names[0];
+    let shard = account.split_once(':').expect("a tag").0;
+    let mut run = |words: &[&str]| {
+        let done = redis::Cmd::new().arg(words).query::<redis::Value>(&mut connection);
+        done.unwrap_or_else(|error| panic!("{words:?}: {error}"));
     };
-    let live = names(format!("*live:{}", payer.account)).await;
-    let mut holds = Vec::new();
-    for call in &calls {
-        holds.extend(names(format!("*hold:*{call}")).await);
+    run(&["HDEL", account, &format!("use:{}", payer.key)]);
+    for (call, amount) in calls.iter().zip(["100", "200", "300"]) {
+        let member = format!("{}:{call}", payer.account);
+        run(&["HDEL", account, &format!("hold:{member}")]);
+        run(&["SET", &format!("{shard}:hold:{member}"), amount]);
     }
-    let _: u32 = redis::cmd("DEL")
-        .arg(live)
-        .query_async(&mut connection)
-        .await
-        .expect("deleted");
-    for (hold, amount) in holds.iter().zip([100, 200, 300]) {
-        let _: String = redis::cmd("SET")
-            .arg(hold)
-            .arg(amount)
-            .query_async(&mut connection)
-            .await
-            .expect("set");
+    let renewed = world.ledger.renew(&payer.account, &calls[0], world.now_ms + 1).await;
+    assert_eq!(renewed, Ok(true));
+    // What it counted of earnings and of keys goes on.
+    run(&["HINCRBY", &format!("{shard}:earnings"), "provider-a:fee", "3"]);
+    run(&["HINCRBY", &format!("{shard}:earnings"), "provider-a:earned", "7"]);
+    for key in [account, &format!("{shard}:totals")] {
+        run(&["HINCRBY", key, "spent", "10"]);
+        run(&["HINCRBY", key, "available", "-10"]);
     }
+    run(&["HINCRBY", &format!("{shard}:key:{}", payer.key), "spent", "10"]);
 
     assert_eq!(world.ledger.void(&payer.account, &calls[0]).await, Ok(nano(100)));
     let posted = world
@@ -59,8 +60,21 @@ async fn holds_of_the_first_version_in_redis_are_settled() {
         world.ledger.sweep(u64::MAX >> 12).await.expect("swept").released,
         nano(300)
     );
-    world.check(&payer, 850, 0, 150).await;
-    assert_eq!(world.key_use(&payer).await.holds, 0);
+    let account = world
+        .ledger
+        .account(&payer.account)
+        .await
+        .expect("an answer")
+        .expect("an account");
+    assert_eq!(
+        (account.available, account.held, account.spent),
+        (840, nano(0), nano(160))
+    );
+    let used = world.key_use(&payer).await;
+    assert_eq!((used.holds, used.spent), (0, nano(160)));
+    let totals = world.ledger.totals().await.expect("totals");
+    assert!(totals.are_conserved(), "{totals:?}");
+    assert_eq!((totals.available, totals.spent), (840, nano(160)));
 }
 
 #[tokio::test]

@@ -43,21 +43,14 @@ impl Rules<'_> {
     fn ledger(&mut self, config: &Config) {
         let ledger = &config.ledger;
         if let Some(url) = &ledger.redis {
-            let host = url
-                .strip_prefix("redis://")
-                .or_else(|| url.strip_prefix("redis+unix://"))
-                .map(|rest| rest.rsplit('@').next().unwrap_or_default());
-            if host.is_none_or(|host| host.is_empty() || host.starts_with(['/', ':'])) {
-                let what = if url.starts_with("rediss://") {
-                    "TLS to Redis is not supported"
-                } else {
-                    "is no Redis URL"
-                };
+            // The check's own words never repeat the URL, which may hold a password.
+            if filature_billing::check_redis_url(url).is_err() {
                 self.refuse(
                     "ledger",
                     "redis",
-                    what.to_owned(),
-                    "allowed: redis://[user:password@]host[:port][/database]",
+                    "is no Redis URL".to_owned(),
+                    "allowed: redis://[user:password@]host[:port][/database], redis+cluster://host,host, \
+                     redis+sentinel://host,host/NAME, each with rediss for TLS",
                 );
             }
         }

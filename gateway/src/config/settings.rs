@@ -81,9 +81,19 @@ settings! {
 
     /// Where the money is kept and how it is handled.
     pub struct LedgerSettings as ledger {
-        /// `redis://` URL of the ledger. None keeps the ledger in `data`, for one gateway on one machine.
+        /// URL of the ledger in Redis: `redis://`, `redis+sentinel://` or `redis+cluster://`, with TLS `rediss`; see
+        /// docs/redis.md. None keeps the ledger in `data`, for one gateway on one machine.
         #[secret(masked)]
         redis: Option<String> = None;
+        /// File with the authorities that may have signed Redis' certificate, PEM; none takes the system's.
+        redis_ca_file: Option<String> = None;
+        /// File with the gateway's own certificate for Redis, PEM, where Redis asks for one.
+        redis_cert_file: Option<String> = None;
+        /// File with that certificate's private key, PEM.
+        redis_key_file: Option<String> = None;
+        /// Replicas that must have a post, a deposit or a change of a key before it is answered. As many as each
+        /// master has let it survive a failover; 0 waits for none.
+        redis_wait_replicas: u32 = 0, 0..=100;
         /// Folder of the embedded ledger and of the key that signs receipts.
         data: PathBuf = PathBuf::from("data");
         /// How long the embedded ledger gathers posts before it writes them to disk together while they are few, in
@@ -97,6 +107,13 @@ settings! {
         hold_lease_ms: u64 = 120_000, 1000..=DAY_MS;
         /// How often expired holds are given back, in milliseconds.
         sweep_every_ms: u64 = 15_000, 100..=DAY_MS;
+        /// How long a call is remembered to have been posted once its record is sealed, in seconds. A post that is
+        /// repeated later charges again.
+        posted_kept_s: u64 = 604_800, 3600..=3_153_600_000;
+        /// How long Redis keeps what accounts used on a day, in days. The embedded ledger keeps all.
+        usage_kept_days: u64 = 400, 1..=36_500;
+        /// Entries of the audit trail; above that the oldest goes.
+        audit_max: u64 = 1_000_000, 1..=1_000_000_000;
         /// The operator's share of each call's cost, in basis points (100 = 1 %).
         fee_bps: u32 = 500, 0..=10_000;
     }

@@ -142,8 +142,8 @@ fn settings_that_contradict_each_other_are_refused_where_they_were_written() {
             "f.toml:2: ledger.redis: is no Redis URL; ",
         ),
         (
-            "[ledger]\nredis = \"rediss://x\"",
-            "f.toml:2: ledger.redis: TLS to Redis is not supported; ",
+            "[ledger]\nredis = \"redis+cluster://x/3\"",
+            "f.toml:2: ledger.redis: is no Redis URL; ",
         ),
         (
             "[ledger]\nredis = \"redis://user:pass@\"",

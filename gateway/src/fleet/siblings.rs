@@ -11,12 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use filature_billing::RedisConnection;
 use filature_router::{Memory, ModelId, ProviderId};
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::clock::now_ms;
+use crate::ledger::redis_settings;
 
 /// How often memories are written and read.
 const EVERY: Duration = Duration::from_secs(15);
@@ -35,7 +36,7 @@ const FILE: &str = "fleet.json";
 enum Store {
     File(PathBuf),
     Redis {
-        connection: ConnectionManager,
+        connection: RedisConnection,
         deadline: Duration,
     },
 }
@@ -94,11 +95,9 @@ async fn round(app: &App, store: &Store) -> anyhow::Result<()> {
             let path = path.clone();
             tokio::task::spawn_blocking(move || merge_file(&path, known)).await??
         }
-        Store::Redis { connection, deadline } => {
-            tokio::time::timeout(*deadline * 4, merge_redis(&mut connection.clone(), known))
-                .await
-                .context("Redis does not answer")??
-        }
+        Store::Redis { connection, deadline } => tokio::time::timeout(*deadline * 4, merge_redis(connection, known))
+            .await
+            .context("Redis does not answer")??,
     };
     let memories = rows.into_iter().map(|row| row.memory());
     app.fleet.remember(memories.collect(), app.clock.now());
@@ -111,12 +110,9 @@ impl Store {
         let Some(url) = &ledger.redis else {
             return Ok(Self::File(ledger.data.join(FILE)));
         };
-        let deadline = Duration::from_millis(ledger.deadline_ms);
-        let client = redis::Client::open(url.as_str()).context("this is no Redis URL")?;
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(deadline))
-            .set_response_timeout(Some(deadline));
-        let connection = ConnectionManager::new_with_config(client, config).await?;
+        let settings = redis_settings(ledger)?;
+        let connection = RedisConnection::open(url, &settings).await?;
+        let deadline = settings.deadline;
         Ok(Self::Redis { connection, deadline })
     }
 }
@@ -136,16 +132,16 @@ fn merge_file(path: &Path, known: Vec<Row>) -> anyhow::Result<Vec<Row>> {
 }
 
 /// The same with the hash in Redis.
-async fn merge_redis(connection: &mut ConnectionManager, known: Vec<Row>) -> anyhow::Result<Vec<Row>> {
+async fn merge_redis(connection: &RedisConnection, known: Vec<Row>) -> anyhow::Result<Vec<Row>> {
     for rows in known.chunks(ROWS_AT_ONCE) {
         let mut command = redis::cmd("HSET");
         command.arg(KEY);
         for row in rows {
             command.arg(row.field()).arg(serde_json::to_string(row)?);
         }
-        let _: () = command.query_async(connection).await?;
+        connection.send::<()>(&command).await?;
     }
-    let stored: HashMap<String, String> = redis::cmd("HGETALL").arg(KEY).query_async(connection).await?;
+    let stored: HashMap<String, String> = connection.send(redis::cmd("HGETALL").arg(KEY)).await?;
     let (mut rows, mut stale) = (Vec::new(), Vec::new());
     for (field, text) in stored {
         match serde_json::from_str::<Row>(&text) {
@@ -154,7 +150,7 @@ async fn merge_redis(connection: &mut ConnectionManager, known: Vec<Row>) -> any
         }
     }
     for fields in stale.chunks(ROWS_AT_ONCE) {
-        let _: () = redis::cmd("HDEL").arg(KEY).arg(fields).query_async(connection).await?;
+        connection.send::<()>(redis::cmd("HDEL").arg(KEY).arg(fields)).await?;
     }
     Ok(merged(rows, known))
 }

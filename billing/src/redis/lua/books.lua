@@ -6,7 +6,7 @@ local function create_account(keys, args)
       'held', 0, 'spent', 0)
     redis.call('SADD', accounts, args[1])
   end
-  return redis.call('HGETALL', account)
+  return account_row(account)
 end
 
 -- The arguments after the first two are the key's columns and values.
@@ -20,7 +20,7 @@ local function create_key(keys, args)
   if stored then
     return stored == hash and 'ok' or 'conflict'
   end
-  redis.call('HSET', key, 'id', id, 'hash', hash, 'spent', 0, unpack(args, 3))
+  redis.call('HSET', key, 'id', id, 'hash', hash, unpack(args, 3))
   redis.call('SADD', account_keys, id)
   return 'ok'
 end
@@ -49,8 +49,8 @@ end
 
 -- What is known of a key and what is used of it, at one moment.
 local function key_use(keys, args)
-  local key, live = unpack(keys)
-  return { redis.call('HGETALL', key), redis.call('HGET', live, args[1]) or '' }
+  local key, account = unpack(keys)
+  return { redis.call('HGETALL', key), redis.call('HGET', account, 'use:' .. args[1]) or '' }
 end
 
 local function record(keys, args)
@@ -73,9 +73,9 @@ local function trim(keys, args)
   return redis.call('XTRIM', keys[1], 'MINID', before)
 end
 
--- The shard's sums and its number of holds, at one moment.
+-- The shard's sums, what version 1 wrote of earnings, and the number of holds, at one moment.
 local function totals(keys)
-  return { redis.call('HGETALL', keys[1]), redis.call('ZCARD', keys[2]) }
+  return { redis.call('HGETALL', keys[1]), redis.call('HGETALL', keys[2]), redis.call('ZCARD', keys[3]) }
 end
 
 -- Takes, renews or gives up a lease, by the server's clock.
@@ -93,6 +93,7 @@ local function lease(keys, args)
   return 1
 end
 
+register('account', function(keys) return account_row(keys[1]) end, 'no-writes')
 register('create_account', create_account)
 register('create_key', create_key)
 register('update_key', update_key)

@@ -2,7 +2,14 @@
 
 -- The Redis ledger, version 2: this file, limits.lua, money.lua and books.lua, loaded as one library. Whoever changes
 -- what a function means, takes or returns raises the version here, in `register` below, and in keys.rs: gateways of
--- two versions may share one server. (Version 1 leaves version 2's holds alone, and version 2 knows those of version 1.)
+-- two versions may share one server. (Version 1 leaves version 2's holds alone, and version 2 settles those of version
+-- 1, which lie in keys of their own; version 1 cannot show accounts that version 2 has written to.)
+--
+-- Each command inside of a function costs as much as all of its arithmetic, so what a step needs lies together: in the
+-- account's hash its balances (`available`, `held`, `spent`), its holds (`hold:` and the call: amount, tokens, key) and
+-- what is used of its keys (`use:` and the key, see limits.lua); in the shard's hash the same sums and, as
+-- `provider:fee` and `provider:earned`, what providers earned. What is available in a shard is not kept: it is what was
+-- deposited less what is held and spent.
 --
 -- Every key a function touches is passed to it, and all of them carry the same {hash tag}. Amounts and their sums are
 -- integers of at most 2^53 - 1 either side of zero, which Lua's doubles keep exact; they go to Redis as text, made by
@@ -17,4 +24,9 @@ end
 -- `%d` prints a 64-bit integer, and is several times as fast as `%.0f`.
 local function text(number)
   return string.format('%d', number)
+end
+
+-- Whole hashes are only read where few columns can be.
+local function account_row(account)
+  return redis.call('HMGET', account, 'id', 'name', 'created_ms', 'deposited', 'available', 'held', 'spent')
 end

@@ -1,23 +1,23 @@
--- Limits of keys: the arithmetic of limits.rs, which says what it means. What is used of an account's keys lies in one
--- hash of the account, by key, as twelve 64-bit integers, lowest byte first: how many holds, how much they hold; of both
--- buckets what is missing and when that was so; of day, week and month when it began and what was spent.
-local HOLDS, HELD, REQUESTS, TOKENS = 1, 2, 3, 5
+-- Limits of keys: the arithmetic of limits.rs, which says what it means. What is used of a key is thirteen 64-bit
+-- integers, lowest byte first: how many holds, how much they hold; of both buckets what is missing and when that was so;
+-- of day, week and month when it began and what was spent; and all that was ever spent (since version 2: what was before
+-- stands in the key's own column `spent`).
+local HOLDS, HELD, REQUESTS, TOKENS, SPENT = 1, 2, 3, 5, 13
 local PERIODS = { day = 7, week = 9, month = 11 }
-local USE = '<I8I8I8I8I8I8I8I8I8I8I8I8'
+local USE = '<I8I8I8I8I8I8I8I8I8I8I8I8I8'
 
 -- What one counted thing weighs in a bucket.
 local UNITS = 60000
 
-local function read_use(live, key)
-  local packed = redis.call('HGET', live, key)
+local function read_use(packed)
   if not packed then
-    return { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    return { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
   end
   return { struct.unpack(USE, packed) }
 end
 
-local function write_use(live, key, use)
-  redis.call('HSET', live, key, struct.pack(USE, unpack(use, 1, 12)))
+local function write_use(use)
+  return struct.pack(USE, unpack(use, 1, 13))
 end
 
 -- Brings a bucket to now. Returns what is missing of it.
@@ -61,4 +61,11 @@ local function spend(use, period, start, cost)
     use[at], use[at + 1] = start, 0
   end
   use[at + 1] = math.min(use[at + 1] + cost, MAX)
+end
+
+local function spend_on_key(use, day, week, month, cost)
+  spend(use, 'day', day, cost)
+  spend(use, 'week', week, cost)
+  spend(use, 'month', month, cost)
+  use[SPENT] = use[SPENT] + cost
 end

@@ -1,15 +1,6 @@
--- Adds to a column of the account and to the same column of the shard.
-local function move(account, totals, column, change)
-  if change ~= 0 then
-    change = text(change)
-    redis.call('HINCRBY', totals, column, change)
-    redis.call('HINCRBY', account, column, change)
-  end
-end
-
--- What a hold says: amount, tokens, key. Version 1 wrote the amount only.
-local function read_hold(hold)
-  local found = redis.call('GET', hold)
+-- What a hold says: amount, tokens, key. Version 1 wrote the amount only, to a key of its own.
+local function read_hold(found, of_version_1)
+  found = found or redis.call('GET', of_version_1)
   if not found then
     return nil
   end
@@ -17,26 +8,34 @@ local function read_hold(hold)
   return tonumber(amount), tonumber(tokens) or 0, key
 end
 
-local function remove_hold(hold, expiry, member)
-  redis.call('DEL', hold)
+local function remove_hold(account, found, hold, of_version_1, expiry, member)
+  if found then
+    redis.call('HDEL', account, hold)
+  else
+    redis.call('DEL', of_version_1)
+  end
   redis.call('ZREM', expiry, member)
 end
 
 -- Gives a hold back. Returns what it held.
-local function release(account, hold, expiry, totals, live, member)
-  local amount, tokens, key = read_hold(hold)
+local function release(account, of_version_1, expiry, totals, member)
+  local hold = 'hold:' .. member
+  local available, held, found = unpack(redis.call('HMGET', account, 'available', 'held', hold))
+  local amount, tokens, key = read_hold(found, of_version_1)
   if not amount then
     return '0'
   end
-  remove_hold(hold, expiry, member)
-  move(account, totals, 'held', 0 - amount)
-  move(account, totals, 'available', amount)
-  if key ~= '' then
-    local use = read_use(live, key)
-    end_hold(use, amount)
-    give_back(use, tokens)
-    write_use(live, key, use)
+  remove_hold(account, found, hold, of_version_1, expiry, member)
+  redis.call('HINCRBY', totals, 'held', text(0 - amount))
+  available, held = text(tonumber(available) + amount), text(tonumber(held) - amount)
+  if key == '' then
+    redis.call('HSET', account, 'available', available, 'held', held)
+    return text(amount)
   end
+  local use = read_use(redis.call('HGET', account, 'use:' .. key))
+  end_hold(use, amount)
+  give_back(use, tokens)
+  redis.call('HSET', account, 'available', available, 'held', held, 'use:' .. key, write_use(use))
   return text(amount)
 end
 
@@ -45,7 +44,7 @@ local STARTS = { day = 9, week = 10, month = 11 }
 
 -- Takes a request and its tokens from the buckets, or answers that a limit is reached. Returns as well how much the
 -- budget leaves, if there is one.
-local function take(use, limits, key, tokens, args)
+local function take(use, limits, spent_before, tokens, args)
   local now = tonumber(args[7])
   local requests, per_min, concurrent, budget, period = string.match(limits, '^(%S+) (%S+) (%S+) (%S+) (%S+)$')
   requests, per_min, concurrent, budget = tonumber(requests), tonumber(per_min), tonumber(concurrent), tonumber(budget)
@@ -69,22 +68,24 @@ local function take(use, limits, key, tokens, args)
     use[TOKENS] = tokens_used + tokens * UNITS
   end
   if budget and period == 'never' then
-    return nil, per_min, budget - tonumber(redis.call('HGET', key, 'spent')) - use[HELD]
+    return nil, per_min, budget - tonumber(spent_before or 0) - use[SPENT] - use[HELD]
   end
   return nil, per_min, budget and budget - spent_since(use, period, tonumber(args[STARTS[period]])) - use[HELD]
 end
 
 -- Arguments: account, member, key, quote, least quote, tokens, now, expiry; starts of day, week and month.
 local function reserve(keys, args)
-  local account, key, hold, expiry, totals, live = unpack(keys)
+  local account, key, expiry, totals = unpack(keys)
   local id, member, key_id = unpack(args, 1, 3)
   local quote, quote_min, tokens = tonumber(args[4]), tonumber(args[5]), tonumber(args[6])
-  local available = redis.call('HGET', account, 'available')
+  local hold, used = 'hold:' .. member, 'use:' .. key_id
+  local available, held_before, found, packed =
+    unpack(redis.call('HMGET', account, 'available', 'held', hold, used))
   if not available then
     return { 'unknown_account' }
   end
-  local owner, revoked_ms, key_expires_ms, limits =
-    unpack(redis.call('HMGET', key, 'account', 'revoked_ms', 'expires_ms', 'limits'))
+  local owner, revoked_ms, key_expires_ms, limits, spent_before =
+    unpack(redis.call('HMGET', key, 'account', 'revoked_ms', 'expires_ms', 'limits', 'spent'))
   if owner ~= id then
     return { 'unknown_key' }
   end
@@ -94,13 +95,13 @@ local function reserve(keys, args)
   if key_expires_ms and tonumber(key_expires_ms) <= tonumber(args[7]) then
     return { 'key_expired' }
   end
-  if redis.call('EXISTS', hold) == 1 then
+  if found then
     return { 'already_reserved' }
   end
-  local use = read_use(live, key_id)
+  local use = read_use(packed)
   local refused, takes_tokens, left
   if limits then
-    refused, takes_tokens, left = take(use, limits, key, tokens, args)
+    refused, takes_tokens, left = take(use, limits, spent_before, tokens, args)
   end
   if refused then
     return refused
@@ -112,17 +113,17 @@ local function reserve(keys, args)
   if available < quote_min then
     return { 'insufficient', text(available) }
   end
-  local held = math.min(quote, left or quote, available)
-  begin_hold(use, held)
-  write_use(live, key_id, use)
-  move(account, totals, 'available', 0 - held)
-  move(account, totals, 'held', held)
-  redis.call('SET', hold, string.format('%d %d %s', held, takes_tokens and tokens or 0, key_id))
+  local amount = math.min(quote, left or quote, available)
+  local amount_text = text(amount)
+  begin_hold(use, amount)
+  redis.call('HSET', account, 'available', text(available - amount), 'held', text(tonumber(held_before) + amount), hold,
+    amount_text .. (takes_tokens and ' ' .. args[6] .. ' ' or ' 0 ') .. key_id, used, write_use(use))
+  redis.call('HINCRBY', totals, 'held', amount_text)
   redis.call('ZADD', expiry, args[8], member)
   if limits then
-    return { 'ok', text(held), text(use[REQUESTS]), text(use[TOKENS]), limits }
+    return { 'ok', amount_text, text(use[REQUESTS]), text(use[TOKENS]), limits }
   end
-  return { 'ok', text(held) }
+  return { 'ok', amount_text }
 end
 
 -- What a day's use of a key and a model adds to the day: six 64-bit integers in as many rows as there may be, then all
@@ -149,97 +150,113 @@ local function add_use(usage, key, model, kept_s, args, first, cost)
   end
 end
 
--- What a charged call is to its key: holds, limits, budget, and all it ever spent.
-local function charge_key(key, live, id, key_id, held, reserved, args)
-  local owner, limits = unpack(redis.call('HMGET', key, 'account', 'limits'))
-  if owner ~= id then
-    return
-  end
-  local use = read_use(live, key_id)
+-- What a charged call is to its key: holds, limits, budget, and all it ever spent. Arguments as those of `post`.
+local function charge_key(use, limits, held, reserved, args)
   if held then
     end_hold(use, held)
   end
   local per_min = limits and tonumber(string.match(limits, '^%S+ (%S+)'))
   if per_min then
-    local used = refill(use, TOKENS, per_min, tonumber(args[9])) + (tonumber(args[10]) - reserved) * UNITS
+    local used = refill(use, TOKENS, per_min, tonumber(args[7])) + (tonumber(args[8]) - reserved) * UNITS
     use[TOKENS] = math.min(math.max(used, 0), per_min * UNITS)
   end
-  local cost = tonumber(args[8])
-  spend(use, 'day', tonumber(args[11]), cost)
-  spend(use, 'week', tonumber(args[12]), cost)
-  spend(use, 'month', tonumber(args[13]), cost)
-  write_use(live, key_id, use)
-  redis.call('HINCRBY', key, 'spent', args[8])
+  spend_on_key(use, tonumber(args[9]), tonumber(args[10]), tonumber(args[11]), tonumber(args[6]))
 end
 
--- Arguments: account, member, key, record, model, fee, earned; cost, now, tokens used, starts of day, week and month;
--- seconds to keep the day's use, its four kinds of tokens; then of each leg provider, fee, earned.
+-- Columns of the shard that a call changes, and by how much: what is held and spent, and what its providers earned.
+local function changes(held, spent, args, first)
+  local columns, by = { 'held', 'spent' }, { held, spent }
+  for at = first, #args, 3 do
+    local column, place = args[at] .. ':fee', #columns + 1
+    for before = 3, #columns, 2 do
+      if columns[before] == column then
+        place = before
+      end
+    end
+    columns[place], columns[place + 1] = column, args[at] .. ':earned'
+    by[place] = (by[place] or 0) + tonumber(args[at + 1])
+    by[place + 1] = (by[place + 1] or 0) + tonumber(args[at + 2])
+  end
+  return columns, by
+end
+
+-- Arguments: account, member, key, record, model, cost; now, tokens used, starts of day, week and month; seconds to keep
+-- the day's use, its four kinds of tokens; then of each leg provider, fee, earned.
 local function post(keys, args)
-  local account, key, hold, expiry, records, marker, earnings, totals, live, usage = unpack(keys)
-  local id, member, key_id, record, model, fee, earned, cost = unpack(args, 1, 8)
-  local amount, reserved, holder = read_hold(hold)
-  if not amount and redis.call('EXISTS', account) == 0 then
+  local account, key, of_version_1, expiry, records, marker, totals, usage = unpack(keys)
+  local id, member, key_id, record, model, cost = unpack(args, 1, 6)
+  local hold, used = 'hold:' .. member, 'use:' .. key_id
+  local available, held, spent, found, packed =
+    unpack(redis.call('HMGET', account, 'available', 'held', 'spent', hold, used))
+  if not available then
     return { 'unknown_account' }
   end
+  local amount, reserved, holder = read_hold(found, of_version_1)
   if amount and holder ~= '' and holder ~= key_id then
     return { 'other_key' }
   end
   -- The marker says where in the stream the record lies, and what the call cost.
   local posted = redis.call('GET', marker)
   if posted then
-    return { 'again', string.match(posted, '%d+$'), release(account, hold, expiry, totals, live, member) }
+    return { 'again', string.match(posted, '%d+$'), release(account, of_version_1, expiry, totals, member) }
   end
   local paid = tonumber(cost)
   if amount and paid > amount then
     return { 'above_hold', text(amount) }
   end
-  if not amount and paid > MAX - tonumber(redis.call('HGET', totals, 'spent') or 0) then
+  local columns, by = changes(0 - (amount or 0), paid, args, 17)
+  local sums = redis.call('HMGET', totals, unpack(columns))
+  if not amount and paid > MAX - tonumber(sums[2] or 0) then
     return { 'too_large' }
   end
   if amount then
-    remove_hold(hold, expiry, member)
-    move(account, totals, 'held', 0 - amount)
+    remove_hold(account, found, hold, of_version_1, expiry, member)
   end
   -- Without a hold this is a late post: it was swept, so the balance pays, below zero if it must.
-  move(account, totals, 'available', (amount or 0) - paid)
-  move(account, totals, 'spent', paid)
-  redis.call('HINCRBY', totals, 'fees', fee)
-  redis.call('HINCRBY', totals, 'earned', earned)
-  charge_key(key, live, id, key_id, amount and holder ~= '' and amount, reserved or 0, args)
-  add_use(usage, key_id, model, args[14], args, 15, cost)
-  for at = 19, #args, 3 do
-    redis.call('HINCRBY', earnings, args[at] .. ':fee', args[at + 1])
-    redis.call('HINCRBY', earnings, args[at] .. ':earned', args[at + 2])
+  local row = { account, 'available', text(tonumber(available) + (amount or 0) - paid),
+    'held', text(tonumber(held) - (amount or 0)), 'spent', text(tonumber(spent) + paid) }
+  local owner, limits = unpack(redis.call('HMGET', key, 'account', 'limits'))
+  if owner == id then
+    local use = read_use(packed)
+    charge_key(use, limits, amount and holder ~= '' and amount, reserved or 0, args)
+    row[8], row[9] = used, write_use(use)
   end
+  redis.call('HSET', unpack(row))
+  local sums_row = { totals }
+  for at, column in ipairs(columns) do
+    sums_row[2 * at], sums_row[2 * at + 1] = column, text(tonumber(sums[at] or 0) + by[at])
+  end
+  redis.call('HSET', unpack(sums_row))
+  add_use(usage, key_id, model, args[12], args, 13, cost)
   local place = redis.call('XADD', records, '*', 'record', record)
   redis.call('SET', marker, place .. ' ' .. cost)
   return { 'ok', cost, text(amount and amount - paid or 0) }
 end
 
 local function void(keys, args)
-  local account, hold, expiry, totals, live = unpack(keys)
-  return release(account, hold, expiry, totals, live, args[1])
+  local account, of_version_1, expiry, totals = unpack(keys)
+  return release(account, of_version_1, expiry, totals, args[1])
 end
 
 local function renew(keys, args)
-  local hold, expiry = unpack(keys)
-  if redis.call('EXISTS', hold) == 0 then
+  local account, of_version_1, expiry = unpack(keys)
+  if redis.call('HEXISTS', account, 'hold:' .. args[1]) == 0 and redis.call('EXISTS', of_version_1) == 0 then
     return 0
   end
   redis.call('ZADD', expiry, 'XX', args[2], args[1])
   return 1
 end
 
--- After expiry and totals, the keys are account, hold and use of each member to sweep. One that was renewed or posted
--- since the caller looked stays as it is.
+-- After expiry and totals, the keys are account and hold of version 1 of each member to sweep. One that was renewed or
+-- posted since the caller looked stays as it is.
 local function sweep(keys, args)
   local expiry, totals = keys[1], keys[2]
   local released = {}
   for at = 2, #args do
-    local account, hold, live = unpack(keys, at * 3 - 3, at * 3 - 1)
+    local account, of_version_1 = keys[at * 2 - 1], keys[at * 2]
     local expires_ms = redis.call('ZSCORE', expiry, args[at])
     if expires_ms and tonumber(expires_ms) <= tonumber(args[1]) then
-      released[#released + 1] = release(account, hold, expiry, totals, live, args[at])
+      released[#released + 1] = release(account, of_version_1, expiry, totals, args[at])
     end
   end
   return released
@@ -252,16 +269,17 @@ local function deposit(keys, args)
     return { 'unknown_account', {} }
   end
   if redis.call('EXISTS', marker) == 1 then
-    return { 'again', redis.call('HGETALL', account) }
+    return { 'again', account_row(account) }
   end
   local deposited = tonumber(redis.call('HGET', totals, 'deposited') or 0)
   if tonumber(amount) > tonumber(amount_max) - deposited then
     return { 'too_large', {} }
   end
-  move(account, totals, 'deposited', tonumber(amount))
-  move(account, totals, 'available', tonumber(amount))
+  redis.call('HINCRBY', totals, 'deposited', amount)
+  redis.call('HINCRBY', account, 'deposited', amount)
+  redis.call('HINCRBY', account, 'available', amount)
   redis.call('SET', marker, note)
-  return { 'ok', redis.call('HGETALL', account) }
+  return { 'ok', account_row(account) }
 end
 
 register('reserve', reserve)

@@ -1,0 +1,141 @@
+//! Answers that a failover must not take back: a step is answered once its replicas have it, too.
+//!
+//! Redis answers before its replicas know. Where `wait_replicas` is set, whoever must not lose a step asks here
+//! afterwards: on a connection of its own (`WAIT` keeps all that comes behind it waiting), one question for all that
+//! came meanwhile. Between a step and the question another server may have become the master, so it is asked first
+//! whether it knows of the step at all; what is then written behind that, and reaches the replicas, follows the step.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use redis::{Cmd, FromRedisValue, Pipeline, Value, from_redis_value};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::keys::{SHARDS, Shard};
+use super::link::{Link, Way};
+use super::{late, unavailable};
+use crate::ledger::LedgerError;
+
+/// Answers of one server that are waited for together.
+const BATCH_MAX: usize = 1024;
+
+/// For how long what is written for the question is kept, in seconds.
+const SYNCED_KEPT_S: u64 = 60;
+
+/// The way to the replicas' answer.
+pub(super) struct Replicas {
+    link: Link,
+    /// How many replicas of a master must have a step.
+    count: u32,
+    deadline: Duration,
+    groups: Vec<Group>,
+}
+
+/// A key that a step wrote, and who waits for replicas to have it.
+type Waiting = (String, oneshot::Sender<Result<(), LedgerError>>);
+
+/// The steps of one shard that wait for replicas.
+#[derive(Default)]
+struct Group {
+    waiting: Mutex<Vec<Waiting>>,
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Replicas {
+    pub(super) async fn open(way: Arc<Way>, count: u32, deadline: Duration) -> Result<Self, LedgerError> {
+        Ok(Self {
+            link: Link::open(way).await.map_err(|error| unavailable(&error))?,
+            count,
+            deadline,
+            groups: (0..SHARDS).map(|_| Group::default()).collect(),
+        })
+    }
+
+    /// Waits until the replicas have the step that wrote `key` of a shard.
+    pub(super) async fn have(&self, shard: Shard, key: String) -> Result<(), LedgerError> {
+        let confirmed = timeout(self.deadline, self.confirm(shard, key)).await;
+        confirmed.unwrap_or_else(|_| Err(late(self.deadline)))
+    }
+
+    async fn confirm(&self, shard: Shard, key: String) -> Result<(), LedgerError> {
+        let Some(group) = self.groups.get(usize::from(shard.name().number())) else {
+            return Ok(());
+        };
+        let (tell, mut told) = oneshot::channel();
+        group.waiting.lock().push((key, tell));
+        let lost = |_| {
+            Err(LedgerError::Unavailable(
+                "the question for the replicas was given up".into(),
+            ))
+        };
+        tokio::select! {
+            biased;
+            answer = &mut told => return answer.unwrap_or_else(lost),
+            _turn = group.turn.lock() => {
+                let waiting = {
+                    let mut waiting = group.waiting.lock();
+                    let count = waiting.len().min(BATCH_MAX);
+                    waiting.drain(..count).collect::<Vec<_>>()
+                };
+                if !waiting.is_empty() {
+                    self.ask(shard, waiting).await;
+                }
+            }
+        }
+        // The turn was this one's, so its own question was among those asked, or among those before.
+        told.await.unwrap_or_else(lost)
+    }
+
+    async fn ask(&self, shard: Shard, waiting: Vec<Waiting>) {
+        let mut exists = redis::cmd("EXISTS");
+        waiting.iter().for_each(|(key, _)| {
+            exists.arg(key);
+        });
+        let found: Result<usize, _> = self.after(&shard.synced(), &exists).await;
+        let answer = found.and_then(|found| {
+            let lost =
+                || LedgerError::Unavailable("another server became the master and does not know the step".into());
+            (found == waiting.len()).then_some(()).ok_or_else(lost)
+        });
+        for (_, tell) in waiting {
+            // Who gave up does not care.
+            let _ = tell.send(answer.clone());
+        }
+    }
+
+    /// Sends a command to the server that has `synced`, and answers once its replicas have all that was written there
+    /// before and by it.
+    pub(super) async fn after<T: FromRedisValue>(&self, synced: &str, command: &Cmd) -> Result<T, LedgerError> {
+        let mut commands = Pipeline::with_capacity(3);
+        let wait_ms = self.deadline.as_millis().saturating_mul(4) / 5;
+        commands.add_command(command.clone());
+        // What is waited for is the last write of this connection, so there must be one.
+        commands.cmd("SET").arg(synced).arg(1).arg("EX").arg(SYNCED_KEPT_S);
+        commands
+            .cmd("WAIT")
+            .arg(self.count)
+            .arg(u64::try_from(wait_ms).unwrap_or(u64::MAX).max(1));
+        let mut live = self.link.live();
+        let answers = timeout(self.deadline, live.commands_at(synced, commands)).await;
+        let Ok(answers) = answers else {
+            self.link.failed(None);
+            return Err(late(self.deadline));
+        };
+        let answers = answers.map_err(|error| {
+            self.link.failed(Some(&error));
+            unavailable(&error)
+        })?;
+        let [answer, _, Value::Int(count)] = <[Value; 3]>::try_from(answers).unwrap_or_default() else {
+            return Err(LedgerError::Damaged("Redis answered WAIT with no number".into()));
+        };
+        if count < i64::from(self.count) {
+            return Err(LedgerError::Unavailable(format!(
+                "{count} of {} replicas have the step",
+                self.count
+            )));
+        }
+        from_redis_value(answer).map_err(|error| LedgerError::Damaged(error.to_string()))
+    }
+}
