@@ -199,6 +199,11 @@ impl Ledger for EmbeddedLedger {
         Ok(self.shared.state().key_by_hash(hash))
     }
 
+    async fn key(&self, key: &KeyId, account: Option<&AccountId>) -> Result<Option<KeyRecord>, LedgerError> {
+        let found = self.shared.state().key(key);
+        Ok(found.filter(|found| account.is_none_or(|account| found.account == *account)))
+    }
+
     async fn keys(&self, account: Option<&AccountId>) -> Result<Vec<KeyRecord>, LedgerError> {
         Ok(self.shared.state().keys(account))
     }

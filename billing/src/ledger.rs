@@ -105,6 +105,13 @@ pub trait Ledger: Send + Sync + 'static {
     /// What any step may fail with.
     async fn key_by_hash(&self, hash: &KeyHash) -> Result<Option<KeyRecord>, LedgerError>;
 
+    /// The key with this id, revoked and expired ones too. Who names its `account` gets it in one round trip, and
+    /// `None` where it is another's.
+    ///
+    /// # Errors
+    /// What any step may fail with.
+    async fn key(&self, key: &KeyId, account: Option<&AccountId>) -> Result<Option<KeyRecord>, LedgerError>;
+
     /// The keys of an account, or all, ordered by id.
     ///
     /// # Errors

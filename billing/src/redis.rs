@@ -186,6 +186,10 @@ impl Ledger for RedisLedger {
         api_keys::find(&self.connection, hash).await
     }
 
+    async fn key(&self, key: &KeyId, account: Option<&AccountId>) -> Result<Option<KeyRecord>, LedgerError> {
+        api_keys::one(&self.connection, key, account).await
+    }
+
     async fn keys(&self, account: Option<&AccountId>) -> Result<Vec<KeyRecord>, LedgerError> {
         api_keys::list(&self.connection, account).await
     }
