@@ -231,7 +231,9 @@ impl Reject {
                     StatusCode::FORBIDDEN,
                     INVALID,
                     Some("model_not_found"),
-                    format!("This API key does not have access to the model `{model}`. GET /v1/models lists those it has."),
+                    format!(
+                        "This API key does not have access to the model `{model}`. GET /v1/models lists those it has."
+                    ),
                 )
             },
             Self::UnknownModel(model) => Told {

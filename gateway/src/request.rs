@@ -151,7 +151,7 @@ async fn answer(
         .ok_or(Reject::Overloaded("This gateway is at its limit of concurrent calls."))?;
     let body = parse::read_body(app, &head.headers, body).await?;
     let mut view = parse::view(endpoint, &body)?;
-    admit::confine(&mut view, &caller.key)?;
+    let caller = admit::allow(app, &mut view, caller).await?;
     let span = match trace::is_on() {
         true => trace::call_span(
             trace::context(&head.headers),

@@ -101,6 +101,17 @@ settings! {
         fee_bps: u32 = 500, 0..=10_000;
     }
 
+    /// The operator's API over HTTP. The command line needs none of it.
+    pub struct AdminSettings as admin {
+        /// Address and port of the admin API (`/admin/v1/…`). It speaks plain HTTP: reach it from other machines through a
+        /// proxy with TLS. None serves none.
+        listen: Option<SocketAddr> = None;
+        /// Who may use it: `NAME:HASH` each, as `filature admin token NAME` prints them. The audit trail names them.
+        tokens: Vec<String> = Vec::new();
+        /// File with more of them, one a line, read at the start. Empty lines and those with `#` in front do not count.
+        tokens_file: Option<String> = None;
+    }
+
     /// How prices are shown.
     pub struct PricingSettings as pricing {
         /// Symbol of the coin beside displayed amounts. Money itself is counted in nano, a billionth of it.

@@ -11,6 +11,7 @@ use filature_billing::{KeyRecord, Nano, Price, RateState, Reserve, ReserveError,
 use filature_openapi::call::{CallView, Endpoint, Tier};
 use filature_router::{Ask, Attempt, NoRoute, Plan, ProviderId, Rank, Unfit};
 
+use super::auth::Caller;
 use super::live::{Listed, LiveCalls};
 use super::queue::{self, Waited};
 use super::{Answer, Call, auth, meter, settle};
@@ -75,11 +76,22 @@ pub async fn admit(worker: &Worker, call: &Call, answer: &mut Answer) -> Result<
     }
 }
 
-/// Leaves a call only the models that its key may use.
+/// Leaves a call only the models that its key may use. A key whose record is old is looked up only where that would leave
+/// some of them out: otherwise [`confirm`] asks while the ledger reserves.
 ///
 /// # Errors
-/// [`Reject::ModelNotAllowed`] if that is none of them.
-pub fn confine(view: &mut CallView, key: &KeyRecord) -> Result<(), Reject> {
+/// [`Reject::ModelNotAllowed`] if that is none of them, [`Reject::LedgerUnavailable`] if the ledger cannot be asked.
+pub async fn allow(app: &App, view: &mut CallView, mut caller: Caller) -> Result<Caller, Reject> {
+    let mut models = std::iter::once(&view.model).chain(&view.fallbacks);
+    if caller.stale.is_some() && !models.all(|model| caller.key.limits.allows(model)) {
+        let key = auth::renewed(app, &caller.key, caller.stale.take()).await?;
+        caller.key = key.unwrap_or(caller.key);
+    }
+    confine(view, &caller.key)?;
+    Ok(caller)
+}
+
+fn confine(view: &mut CallView, key: &KeyRecord) -> Result<(), Reject> {
     if view.confine(|model| key.limits.allows(model)) {
         Ok(())
     } else {

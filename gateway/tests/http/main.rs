@@ -8,12 +8,17 @@ mod engine_by_hand;
 mod exchange;
 mod gateway;
 mod raw;
+mod redis;
 
 mod accounts;
+mod admin_api;
 mod answers;
 mod attacks;
 mod bad_requests;
+mod crowd;
+mod limits;
 mod preferences;
 mod providers_in_trouble;
 mod routes;
+mod usage;
 mod who_may_call;
