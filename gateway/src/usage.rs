@@ -81,7 +81,8 @@ pub struct Row {
 /// Sums up, ordered by day, model and key.
 #[must_use]
 pub fn grouped(usage: Vec<Usage>, by: Grouping) -> Vec<Row> {
-    let mut rows: BTreeMap<(Option<Day>, Option<String>, Option<KeyId>), UsageSums> = BTreeMap::new();
+    type Of = (Option<Day>, Option<String>, Option<KeyId>);
+    let mut rows: BTreeMap<Of, UsageSums> = BTreeMap::new();
     for line in usage {
         let of = (
             by.day.then_some(line.day),

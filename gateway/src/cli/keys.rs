@@ -114,7 +114,7 @@ pub(super) fn run(command: Keys) -> Result<(), Failure> {
                 let shown = ledger.admin.key(&key).await.context("nothing to show")?;
                 let symbol = &ledger.config.pricing.symbol;
                 output::show(at.json, &shown, || {
-                    one(&shown.record, symbol) + &output::facts(&limits::used(&shown, symbol))
+                    output::facts(&[facts(&shown.record, symbol), limits::used(&shown, symbol)].concat())
                 })
             }
             Keys::Update {
@@ -152,6 +152,10 @@ pub(super) fn run(command: Keys) -> Result<(), Failure> {
 }
 
 fn one(key: &KeyRecord, symbol: &str) -> String {
+    output::facts(&facts(key, symbol))
+}
+
+fn facts(key: &KeyRecord, symbol: &str) -> Vec<(&'static str, String)> {
     let mut facts = vec![
         ("key", key.id.to_string()),
         ("account", key.account.to_string()),
@@ -165,7 +169,7 @@ fn one(key: &KeyRecord, symbol: &str) -> String {
     ];
     facts.extend(key.revoked_ms.map(|at| ("revoked", output::time(at))));
     facts.extend(limits::facts(&key.limits, symbol));
-    output::facts(&facts)
+    facts
 }
 
 fn many(keys: &[KeyRecord], now_ms: u64) -> String {
