@@ -4,6 +4,7 @@
 //! together and its answers read. A post is as durable as the server makes it: `appendonly yes` loses at most what
 //! `appendfsync` allows.
 
+mod admissions;
 mod api_keys;
 mod connection;
 mod holds;
@@ -21,11 +22,11 @@ use self::connection::{Call, Connection};
 use self::keys::{Shard, member};
 use self::rows::Row;
 use crate::calendar::Day;
-use crate::id::{AccountId, CallId, KeyId};
+use crate::id::{AccountId, CallId, KeyId, ProviderId};
 use crate::key::{KeyChange, KeyHash, KeyRecord};
 use crate::ledger::{
-    AUDIT_MAX, Account, AuditEntry, Cursor, Deposit, Deposited, Earnings, KeyUse, Ledger, LedgerError, LedgerShard,
-    POSTED_KEPT, Posted, Reserve, ReserveError, Reserved, Swept, Totals, Usage, check_text,
+    AUDIT_MAX, Account, Admission, AuditEntry, Cursor, Deposit, Deposited, Earnings, KeyUse, Ledger, LedgerError,
+    LedgerShard, POSTED_KEPT, Posted, Reserve, ReserveError, Reserved, Swept, Totals, Usage, check_text,
 };
 use crate::money::Nano;
 use crate::record::UsageRecord;
@@ -261,6 +262,18 @@ impl Ledger for RedisLedger {
 
     async fn audit_log(&self, after: Option<Cursor>, max: usize) -> Result<Vec<(Cursor, AuditEntry)>, LedgerError> {
         stream::audit_log(&self.connection, after, max).await
+    }
+
+    async fn admit(&self, provider: &ProviderId, admission: Option<Admission>) -> Result<(), LedgerError> {
+        admissions::say(&self.connection, provider, admission).await
+    }
+
+    async fn admission(&self, provider: &ProviderId) -> Result<Option<Admission>, LedgerError> {
+        admissions::of(&self.connection, provider).await
+    }
+
+    async fn admissions(&self) -> Result<Vec<(ProviderId, Admission)>, LedgerError> {
+        admissions::all(&self.connection).await
     }
 
     async fn earnings(&self) -> Result<Vec<Earnings>, LedgerError> {

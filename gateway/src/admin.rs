@@ -1,4 +1,4 @@
-//! What an operator may do to a ledger: accounts, credit, keys, usage, the audit trail. One set of operations, as a small
+//! What an operator may do to a ledger: accounts, credit, keys, providers, usage, the audit trail. One set of operations, as a small
 //! JSON API.
 //!
 //! The gateway that owns an embedded ledger serves it on a Unix socket in the ledger's folder, readable by its owner
@@ -25,8 +25,8 @@ pub use operations::router;
 pub use socket::{SOCKET, listen};
 pub use token::{AdminToken, BadAdminToken, configured as tokens, generate as generate_token};
 pub use wire::{
-    Accounts, Audit, Audited, Books, BudgetPatch, CreatedKey, Credit, Credited, KeyPatch, KeyShown, Keys, LimitsPatch,
-    NewAccount, NewKey, UsageOf,
+    Accounts, Admittance, Admitted, Audit, Audited, Books, BudgetPatch, CreatedKey, Credit, Credited, KeyPatch,
+    KeyShown, Keys, LimitsPatch, NewAccount, NewKey, Providers, UsageOf,
 };
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod flags;
 mod keys;
 mod limits;
 mod output;
+mod providers;
 mod reach;
 mod token;
 mod usage;
@@ -60,6 +61,9 @@ enum Command {
     /// Make, change, list and revoke API keys.
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Say which providers may join.
+    #[command(subcommand)]
+    Providers(providers::Providers),
     /// Show what an account used, by day, model and key.
     Usage(usage::UsageCommand),
     /// Show what operators did.
@@ -112,6 +116,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(serve) => run(serve),
         Command::Accounts(command) => accounts::run(command),
         Command::Keys(command) => keys::run(command),
+        Command::Providers(command) => providers::run(command),
         Command::Usage(command) => usage::run(command),
         Command::Audit(command) => audit::run(command),
         Command::Admin(command) => token::run(command),

@@ -234,6 +234,27 @@ fn what_operators_did_and_what_accounts_used_is_shown() {
 }
 
 #[test]
+fn providers_are_let_in_and_kept_out() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let dir = dir.path();
+    // RFC 8032's first test vector.
+    let key = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+    assert_eq!(json(dir, &["providers", "allow", key])["admission"], "allow");
+    assert_eq!(json(dir, &["providers", "deny", key])["admission"], "deny");
+    let listed = json(dir, &["providers", "list"]);
+    assert_eq!(
+        listed["providers"],
+        serde_json::json!([{ "provider": key, "admission": "deny" }])
+    );
+    assert!(json(dir, &["providers", "forget", key])["admission"].is_null());
+    assert_eq!(json(dir, &["providers", "list"])["providers"], serde_json::json!([]));
+    assert_eq!(run(dir, &["providers", "deny", "nobody"]).code, 2);
+    let audit = json(dir, &["audit", "--last", "1"]);
+    assert_eq!(text(&audit, "/entries/0/entry/action"), "provider.forget");
+    assert_eq!(text(&audit, "/entries/0/entry/subject"), key);
+}
+
+#[test]
 fn a_token_of_the_admin_api_is_shown_once_and_configured_as_a_hash() {
     let dir = tempfile::tempdir().expect("a folder");
     let dir = dir.path();

@@ -8,7 +8,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
-use filature_billing::{Account, AccountId, Cursor, Day, KeyId, KeyRecord, Ledger};
+use filature_billing::{Account, AccountId, Admission, Cursor, Day, KeyId, KeyRecord, Ledger};
+use filature_provider_sdk::PublicKey;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
@@ -21,7 +22,8 @@ use super::desk::Desk;
 use super::operations::router;
 use super::user;
 use super::wire::{
-    Accounts, Audit, Books, CreatedKey, Credit, Credited, Failed, KeyPatch, KeyShown, Keys, NewAccount, NewKey, UsageOf,
+    Accounts, Admittance, Admitted, Audit, Books, CreatedKey, Credit, Credited, Failed, KeyPatch, KeyShown, Keys,
+    NewAccount, NewKey, Providers, UsageOf,
 };
 
 /// Time one operation may take.
@@ -171,6 +173,26 @@ impl AdminClient {
         let to = to.map(|to| format!("to={to}"));
         let query = Vec::from_iter(from.into_iter().chain(to)).join("&");
         self.get(&format!("/accounts/{account}/usage?{query}")).await
+    }
+
+    /// What operators have said of providers.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn providers(&self) -> Result<Providers, AdminError> {
+        self.get("/providers").await
+    }
+
+    /// Lets the provider with this public key in or keeps it out; with `None`, what was said of it is forgotten.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn admit(&self, key: &PublicKey, admission: Option<Admission>) -> Result<Admitted, AdminError> {
+        let path = format!("/providers/{key}");
+        match admission {
+            Some(admission) => self.call(Method::PUT, &path, Some(&Admittance { admission })).await,
+            None => self.call(Method::DELETE, &path, None::<&()>).await,
+        }
     }
 
     /// At most `max` entries of the audit trail behind `after`, or from the oldest one.

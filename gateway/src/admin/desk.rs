@@ -23,9 +23,9 @@ pub struct Desk {
 pub(super) struct Change {
     /// A fixed word.
     pub(super) action: &'static str,
-    /// The account it touches.
-    pub(super) account: AccountId,
-    /// What else it touches: a key, a credit.
+    /// The account it touches, if it does.
+    pub(super) account: Option<AccountId>,
+    /// What else it touches: a key, a credit, a provider.
     pub(super) subject: String,
     /// The particulars.
     pub(super) detail: serde_json::Value,
@@ -43,7 +43,7 @@ impl Desk {
             at_ms: now_ms(),
             actor: self.operator.to_string(),
             action: change.action.to_owned(),
-            account: Some(change.account),
+            account: change.account,
             subject: change.subject,
             detail: shortened(change.detail.to_string()),
         };

@@ -2,11 +2,12 @@
 
 mod accounts;
 mod keys;
+mod providers;
 mod reading;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 
 use super::desk::Desk;
 use super::refused::Refused;
@@ -25,6 +26,8 @@ pub fn router(desk: Desk) -> Router {
         .route("/accounts/{id}/usage", get(reading::usage))
         .route("/keys", post(keys::create).get(keys::list))
         .route("/keys/{id}", get(keys::show).patch(keys::update).delete(keys::revoke))
+        .route("/providers", get(providers::list))
+        .route("/providers/{id}", put(providers::say).delete(providers::forget))
         .route("/books", get(reading::books))
         .route("/audit", get(reading::audit))
         .fallback(async || Refused::NotFound("no such operation".to_owned()))

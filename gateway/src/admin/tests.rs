@@ -366,7 +366,7 @@ async fn a_change_that_came_to_nothing_is_said_to_have() {
     };
     let change = super::desk::Change {
         action: "key.revoke",
-        account: AccountId::parse("acct_a").expect("an id"),
+        account: None,
         subject: "key_a".to_owned(),
         detail: serde_json::json!({}),
     };

@@ -1,8 +1,8 @@
 //! What goes over the admin socket and the admin API. Amounts are integers in nano, times are Unix milliseconds.
 
 use filature_billing::{
-    Account, AccountId, AuditEntry, Budget, Cursor, Day, Earnings, KeyLimits, KeyRecord, KeyUse, Nano, Period, Totals,
-    Usage,
+    Account, AccountId, Admission, AuditEntry, Budget, Cursor, Day, Earnings, KeyLimits, KeyRecord, KeyUse, Nano,
+    Period, ProviderId, Totals, Usage,
 };
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -192,6 +192,30 @@ pub struct UsageOf {
     pub to: Day,
     /// The sums of each day, key and model, in that order.
     pub usage: Vec<Usage>,
+}
+
+/// `PUT /providers/{id}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Admittance {
+    /// Whether it may join, whatever the settings say.
+    pub admission: Admission,
+}
+
+/// What operators have said of a provider.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admitted {
+    /// Its public key.
+    pub provider: ProviderId,
+    /// Whether it may join; `null` leaves that to the settings.
+    pub admission: Option<Admission>,
+}
+
+/// Answer of `GET /providers`: those of which something was said, ordered by key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Providers {
+    /// The providers.
+    pub providers: Vec<Admitted>,
 }
 
 /// Answer of `GET /audit`: a page of what operators did.

@@ -7,7 +7,6 @@ use super::names;
 use super::problem::{Origin, Problem};
 use super::providers::is_http_url;
 use super::settings::Config;
-use super::value::Registration;
 use crate::admin::AdminToken;
 
 /// Adds what is wrong; `origin` says where a setting was written.
@@ -117,10 +116,6 @@ impl Rules<'_> {
 
     fn tunnels(&mut self, config: &Config) {
         let tunnels = &config.tunnels;
-        if tunnels.open == Registration::AllowList && tunnels.allow.is_empty() && config.providers.is_empty() {
-            let what = "nobody could serve a call: tunnels.allow is empty and no provider is configured".to_owned();
-            self.refuse("tunnels", "open", what, "list keys in tunnels.allow, or set `open`");
-        }
         for key in &tunnels.allow {
             if key.parse::<PublicKey>().is_err() {
                 self.refuse(

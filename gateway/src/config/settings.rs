@@ -167,7 +167,8 @@ settings! {
 
     /// Who may connect as a provider, and how tunnels are watched.
     pub struct TunnelsSettings as tunnels {
-        /// Who may open a tunnel: any provider with a valid offer, or only those in `allow`.
+        /// Who may open a tunnel: any provider with a valid offer, or only those in `allow`. What `filature providers` says
+        /// of one counts before either.
         open: Registration = Registration::Open;
         /// Public keys (64 hexadecimal digits) of the providers admitted when `open` is `allow-list`.
         allow: Vec<String> = Vec::new();

@@ -12,6 +12,7 @@ mod redis;
 
 mod accounts;
 mod admin_api;
+mod admission;
 mod answers;
 mod attacks;
 mod bad_requests;

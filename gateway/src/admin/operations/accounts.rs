@@ -24,7 +24,7 @@ pub(super) async fn create(
     let id = AccountId::generate(&mut rand::rng());
     let change = Change {
         action: "account.create",
-        account: id.clone(),
+        account: Some(id.clone()),
         subject: String::new(),
         detail: json!({ "name": new.name }),
     };
@@ -63,7 +63,7 @@ pub(super) async fn credit(
     }
     let change = Change {
         action: "account.credit",
-        account: account.clone(),
+        account: Some(account.clone()),
         subject: id.clone(),
         detail: json!({ "amount_nano": credit.amount }),
     };

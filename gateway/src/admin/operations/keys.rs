@@ -124,7 +124,7 @@ fn unexpired(expires_ms: Option<u64>) -> Result<(), Refused> {
 fn to(key: &KeyRecord, action: &'static str, detail: serde_json::Value) -> Change {
     Change {
         action,
-        account: key.account.clone(),
+        account: Some(key.account.clone()),
         subject: key.id.to_string(),
         detail,
     }
