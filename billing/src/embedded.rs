@@ -27,11 +27,11 @@ pub use self::settings::EmbeddedSettings;
 use self::store::Store;
 use self::writer::Shared;
 use crate::calendar::Day;
-use crate::id::{AccountId, CallId, KeyId};
+use crate::id::{AccountId, CallId, KeyId, ProviderId};
 use crate::key::{KeyChange, KeyHash, KeyRecord};
 use crate::ledger::{
-    Account, AuditEntry, Cursor, Deposit, Deposited, Earnings, KeyUse, Ledger, LedgerError, LedgerShard, Posted,
-    Reserve, ReserveError, Reserved, Swept, Totals, Usage, check_text, days,
+    Account, Admission, AuditEntry, Cursor, Deposit, Deposited, Earnings, KeyUse, Ledger, LedgerError, LedgerShard,
+    Posted, Reserve, ReserveError, Reserved, Swept, Totals, Usage, check_text, days,
 };
 use crate::money::Nano;
 use crate::record::UsageRecord;
@@ -199,6 +199,11 @@ impl Ledger for EmbeddedLedger {
         Ok(self.shared.state().key_by_hash(hash))
     }
 
+    async fn key(&self, key: &KeyId, account: Option<&AccountId>) -> Result<Option<KeyRecord>, LedgerError> {
+        let found = self.shared.state().key(key);
+        Ok(found.filter(|found| account.is_none_or(|account| found.account == *account)))
+    }
+
     async fn keys(&self, account: Option<&AccountId>) -> Result<Vec<KeyRecord>, LedgerError> {
         Ok(self.shared.state().keys(account))
     }
@@ -294,6 +299,24 @@ impl Ledger for EmbeddedLedger {
 
     async fn audit_log(&self, after: Option<Cursor>, max: usize) -> Result<Vec<(Cursor, AuditEntry)>, LedgerError> {
         self.read(move |store| store.audit_log(after, max)).await
+    }
+
+    async fn admit(&self, provider: &ProviderId, admission: Option<Admission>) -> Result<(), LedgerError> {
+        let provider = provider.clone();
+        self.shared
+            .enqueue(Entry::Admit { provider, admission })?
+            .wait()
+            .await?;
+        Ok(())
+    }
+
+    async fn admission(&self, provider: &ProviderId) -> Result<Option<Admission>, LedgerError> {
+        let provider = provider.clone();
+        self.read(move |store| store.admission(&provider)).await
+    }
+
+    async fn admissions(&self) -> Result<Vec<(ProviderId, Admission)>, LedgerError> {
+        self.read(|store| store.admissions()).await
     }
 
     async fn earnings(&self) -> Result<Vec<Earnings>, LedgerError> {

@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-pub use self::books::{Account, Earnings, KeyUse, Totals};
+pub use self::books::{Account, Admission, Earnings, KeyUse, Totals};
 pub(crate) use self::history::{AUDIT_READ_MAX, OTHER_MODEL, RECORDS_MAX, USAGE_ROWS_MAX, days};
 pub use self::history::{AuditEntry, BadCursor, Cursor, LedgerShard, Usage, UsageSums};
 pub use self::steps::{Deposit, Deposited, LedgerError, Posted, Reserve, ReserveError, Reserved, Swept};
 use crate::calendar::Day;
-use crate::id::{AccountId, CallId, KeyId};
+use crate::id::{AccountId, CallId, KeyId, ProviderId};
 use crate::key::{KeyChange, KeyHash, KeyRecord};
 use crate::money::Nano;
 use crate::record::UsageRecord;
@@ -104,6 +104,13 @@ pub trait Ledger: Send + Sync + 'static {
     /// # Errors
     /// What any step may fail with.
     async fn key_by_hash(&self, hash: &KeyHash) -> Result<Option<KeyRecord>, LedgerError>;
+
+    /// The key with this id, revoked and expired ones too. Who names its `account` gets it in one round trip, and
+    /// `None` where it is another's.
+    ///
+    /// # Errors
+    /// What any step may fail with.
+    async fn key(&self, key: &KeyId, account: Option<&AccountId>) -> Result<Option<KeyRecord>, LedgerError>;
 
     /// The keys of an account, or all, ordered by id.
     ///
@@ -193,6 +200,25 @@ pub trait Ledger: Send + Sync + 'static {
     /// What any step may fail with.
     async fn audit_log(&self, after: Option<Cursor>, max: usize) -> Result<Vec<(Cursor, AuditEntry)>, LedgerError>;
 
+    /// Lets a provider in or keeps it out; with `None`, what was said of it is forgotten. Returns once that is as durable
+    /// as a post.
+    ///
+    /// # Errors
+    /// [`LedgerError::TooLarge`] beyond 65,536 providers, and what any step may fail with.
+    async fn admit(&self, provider: &ProviderId, admission: Option<Admission>) -> Result<(), LedgerError>;
+
+    /// What operators have said of a provider.
+    ///
+    /// # Errors
+    /// What any step may fail with.
+    async fn admission(&self, provider: &ProviderId) -> Result<Option<Admission>, LedgerError>;
+
+    /// All that operators have said of providers, ordered by provider.
+    ///
+    /// # Errors
+    /// What any step may fail with.
+    async fn admissions(&self) -> Result<Vec<(ProviderId, Admission)>, LedgerError>;
+
     /// What each provider has earned, ordered by provider.
     ///
     /// # Errors
@@ -218,6 +244,8 @@ pub(crate) const POSTED_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Entries of the audit trail, unless the settings say otherwise.
 pub(crate) const AUDIT_MAX: u64 = 1_000_000;
 
+/// Most providers that operators can have said something of.
+pub(crate) const ADMISSIONS_MAX: u64 = 65_536;
 /// Longest name, note or deposit id, in bytes.
 const TEXT_BYTES_MAX: usize = 256;
 

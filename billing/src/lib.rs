@@ -41,8 +41,8 @@ pub use hash::{Hash, Nonce, Salted};
 pub use id::{AccountId, BadId, CallId, KeyId, ProviderId};
 pub use key::{ApiKey, KeyChange, KeyHash, KeyRecord};
 pub use ledger::{
-    Account, AuditEntry, BadCursor, Cursor, Deposit, Deposited, Earnings, KeyUse, Ledger, LedgerError, LedgerShard,
-    Posted, Reserve, ReserveError, Reserved, Swept, Totals, Usage, UsageSums,
+    Account, Admission, AuditEntry, BadCursor, Cursor, Deposit, Deposited, Earnings, KeyUse, Ledger, LedgerError,
+    LedgerShard, Posted, Reserve, ReserveError, Reserved, Swept, Totals, Usage, UsageSums,
 };
 pub use limits::{Budget, KeyLimits, Limit, Rate, RateState};
 pub use merkle::{MerkleTree, leaf_hash, root_from_path};

@@ -5,6 +5,7 @@
 //! `appendfsync` allows.
 
 mod address;
+mod admissions;
 mod api_keys;
 mod connection;
 mod holds;
@@ -26,11 +27,11 @@ use self::connection::{Call, Connection};
 use self::keys::{Shard, member};
 use self::rows::Row;
 use crate::calendar::Day;
-use crate::id::{AccountId, CallId, KeyId};
+use crate::id::{AccountId, CallId, KeyId, ProviderId};
 use crate::key::{KeyChange, KeyHash, KeyRecord};
 use crate::ledger::{
-    AUDIT_MAX, Account, AuditEntry, Cursor, Deposit, Deposited, Earnings, KeyUse, Ledger, LedgerError, LedgerShard,
-    POSTED_KEPT, Posted, Reserve, ReserveError, Reserved, Swept, Totals, Usage, check_text,
+    AUDIT_MAX, Account, Admission, AuditEntry, Cursor, Deposit, Deposited, Earnings, KeyUse, Ledger, LedgerError,
+    LedgerShard, POSTED_KEPT, Posted, Reserve, ReserveError, Reserved, Swept, Totals, Usage, check_text,
 };
 use crate::money::Nano;
 use crate::record::UsageRecord;
@@ -243,6 +244,10 @@ impl Ledger for RedisLedger {
         api_keys::find(&self.connection, hash).await
     }
 
+    async fn key(&self, key: &KeyId, account: Option<&AccountId>) -> Result<Option<KeyRecord>, LedgerError> {
+        api_keys::one(&self.connection, key, account).await
+    }
+
     async fn keys(&self, account: Option<&AccountId>) -> Result<Vec<KeyRecord>, LedgerError> {
         api_keys::list(&self.connection, account).await
     }
@@ -314,6 +319,18 @@ impl Ledger for RedisLedger {
 
     async fn audit_log(&self, after: Option<Cursor>, max: usize) -> Result<Vec<(Cursor, AuditEntry)>, LedgerError> {
         stream::audit_log(&self.connection, after, max).await
+    }
+
+    async fn admit(&self, provider: &ProviderId, admission: Option<Admission>) -> Result<(), LedgerError> {
+        admissions::say(&self.connection, provider, admission).await
+    }
+
+    async fn admission(&self, provider: &ProviderId) -> Result<Option<Admission>, LedgerError> {
+        admissions::of(&self.connection, provider).await
+    }
+
+    async fn admissions(&self) -> Result<Vec<(ProviderId, Admission)>, LedgerError> {
+        admissions::all(&self.connection).await
     }
 
     async fn earnings(&self) -> Result<Vec<Earnings>, LedgerError> {

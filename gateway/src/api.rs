@@ -5,6 +5,7 @@ pub mod endpoints;
 pub mod health;
 pub mod models;
 pub mod records;
+pub mod usage;
 
 /// A time in milliseconds since the Unix epoch as RFC 3339, in UTC.
 fn rfc3339(ms: u64) -> String {

@@ -3,12 +3,17 @@
 //! Exit codes: 0 done, 1 it could not be done, 2 the command line or the configuration is wrong.
 
 mod accounts;
+mod audit;
 mod config;
 mod expiry;
 mod flags;
 mod keys;
+mod limits;
 mod output;
+mod providers;
 mod reach;
+mod token;
+mod usage;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -53,9 +58,19 @@ enum Command {
     /// Make, credit and show accounts.
     #[command(subcommand)]
     Accounts(accounts::Accounts),
-    /// Make, list and revoke API keys.
+    /// Make, change, list and revoke API keys.
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Say which providers may join.
+    #[command(subcommand)]
+    Providers(providers::Providers),
+    /// Show what an account used, by day, model and key.
+    Usage(usage::UsageCommand),
+    /// Show what operators did.
+    Audit(audit::AuditCommand),
+    /// Let operators in to the admin API.
+    #[command(subcommand)]
+    Admin(token::Admin),
     /// Check or explain the configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -101,6 +116,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(serve) => run(serve),
         Command::Accounts(command) => accounts::run(command),
         Command::Keys(command) => keys::run(command),
+        Command::Providers(command) => providers::run(command),
+        Command::Usage(command) => usage::run(command),
+        Command::Audit(command) => audit::run(command),
+        Command::Admin(command) => token::run(command),
         Command::Config(command) => config::run(command),
     };
     match done {

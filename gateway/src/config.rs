@@ -24,8 +24,8 @@ pub use problem::{Origin, Problem, Problems};
 pub use providers::DirectProvider;
 pub use reference::reference;
 pub use settings::{
-    Config, KeysSettings, LedgerSettings, PricingSettings, RoutingSettings, ServerSettings, TelemetrySettings,
-    TunnelsSettings, UpstreamSettings,
+    AdminSettings, Config, KeysSettings, LedgerSettings, PricingSettings, RoutingSettings, ServerSettings,
+    TelemetrySettings, TunnelsSettings, UpstreamSettings,
 };
 pub use source::{Flag, Sources, Written};
 pub use tokenizers::TokenizerSettings;

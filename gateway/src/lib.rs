@@ -3,7 +3,7 @@
 //! Read in this order: [`serve`] starts and stops a gateway, [`routes`] is the table of every URL, [`request`] is the
 //! path of a call, [`fleet`] holds the providers it can reach, [`journal`] keeps posts the
 //! ledger cannot take yet, [`reject`] is the closed list of what callers are told
-//! when a call fails. [`config`], [`telemetry`], [`cli`] and [`admin`] are the operator's side.
+//! when a call fails. [`usage`] sums up what accounts used. [`config`], [`telemetry`], [`cli`] and [`admin`] are the operator's side.
 
 pub mod admin;
 pub mod api;
@@ -20,4 +20,5 @@ pub mod routes;
 pub mod serve;
 pub mod telemetry;
 pub mod tokens;
+pub mod usage;
 pub mod workers;

@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use filature_billing::RateState;
 use filature_openapi::error::{ErrorBody, ErrorEnvelope};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
+
+use crate::request::rates;
 
 /// Why a request got no answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +32,8 @@ pub enum Reject {
         what: &'static str,
         /// When the call would fit, where time alone helps.
         retry_after: Option<Duration>,
+        /// What is left of the limits per minute.
+        state: RateState,
     },
     /// The key's budget is spent.
     BudgetSpent {
@@ -44,6 +49,8 @@ pub enum Reject {
         /// OpenAI's code, where it has one.
         code: Option<&'static str>,
     },
+    /// The key is confined to other models.
+    ModelNotAllowed(String),
     /// Nobody serves this model.
     UnknownModel(String),
     /// No such thing: a route, a generation, a receipt.
@@ -145,6 +152,7 @@ impl Reject {
             Self::RateLimited { .. } => "rate_limit_exceeded",
             Self::BudgetSpent { .. } => "budget_spent",
             Self::BadRequest { .. } => "bad_request",
+            Self::ModelNotAllowed(_) => "model_not_allowed",
             Self::UnknownModel(_) => "model_not_found",
             Self::NotFound(_) => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
@@ -169,6 +177,7 @@ impl Reject {
             | Self::RateLimited { .. }
             | Self::BudgetSpent { .. }
             | Self::BadRequest { .. }
+            | Self::ModelNotAllowed(_)
             | Self::UnknownModel(_)
             | Self::NoFittingProvider(_)
             | Self::NotFound(_)
@@ -201,7 +210,7 @@ impl Reject {
                      Add credit, shorten the prompt, or lower max_tokens."
                 ),
             ),
-            Self::RateLimited { what, retry_after } => limited(what, *retry_after),
+            Self::RateLimited { what, retry_after, .. } => limited(what, *retry_after),
             Self::BudgetSpent { resets_in } => Told {
                 retry_after: *resets_in,
                 ..Told::new(
@@ -214,6 +223,18 @@ impl Reject {
             Self::BadRequest { message, param, code } => Told {
                 param: param.clone(),
                 ..Told::new(StatusCode::BAD_REQUEST, INVALID, *code, message.clone())
+            },
+            // OpenAI's words for a project without access to a model.
+            Self::ModelNotAllowed(model) => Told {
+                param: Some("model".to_owned()),
+                ..Told::new(
+                    StatusCode::FORBIDDEN,
+                    INVALID,
+                    Some("model_not_found"),
+                    format!(
+                        "This API key does not have access to the model `{model}`. GET /v1/models lists those it has."
+                    ),
+                )
             },
             Self::UnknownModel(model) => Told {
                 param: Some("model".to_owned()),
@@ -325,6 +346,10 @@ impl IntoResponse for Reject {
             return respond(status, Body::from(envelope.to_json()));
         }
         let told = self.told();
+        let limits = match &self {
+            Self::RateLimited { state, .. } => Some(*state),
+            _ => None,
+        };
         let envelope = ErrorEnvelope {
             error: ErrorBody {
                 message: told.message,
@@ -341,6 +366,9 @@ impl IntoResponse for Reject {
                 RETRY_AFTER,
                 HeaderValue::from(after.as_secs_f64().ceil().max(1.0) as u64),
             );
+        }
+        if let Some(limits) = &limits {
+            rates::tell(headers, limits);
         }
         if told.status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -20,6 +20,7 @@ pub mod meter;
 pub mod parse;
 pub mod preferences;
 pub mod queue;
+pub mod rates;
 pub mod relay;
 pub mod resume;
 pub mod settle;
@@ -32,7 +33,7 @@ use std::time::Instant;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use filature_billing::{CallId, KeyRecord};
+use filature_billing::{CallId, KeyHash, KeyRecord, RateState};
 use filature_openapi::call::{CallView, Endpoint};
 use filature_router::Preferences;
 use futures_util::FutureExt;
@@ -56,6 +57,8 @@ pub struct Call {
     pub id_header: HeaderValue,
     /// Who pays.
     pub key: Arc<KeyRecord>,
+    /// The key's hash, where what is known of it must be read anew.
+    pub stale_key: Option<KeyHash>,
     /// The request as the caller sent it.
     pub body: Bytes,
     /// What the gateway needs to know of it.
@@ -77,7 +80,33 @@ pub struct Call {
 }
 
 /// Where the answer's head goes. Closed when the caller has left.
-pub type Answer = oneshot::Sender<Result<Response, Reject>>;
+pub struct Answer {
+    head: oneshot::Sender<Result<Response, Reject>>,
+    /// What is left of the key's limits per minute, as the reservation found it.
+    limits: RateState,
+}
+
+impl Answer {
+    /// Resolves when the caller has left.
+    pub fn closed(&mut self) -> impl Future<Output = ()> {
+        self.head.closed()
+    }
+
+    /// Sends the head of the answer, with what is left of the key's limits; gives it back if the caller has left.
+    ///
+    /// # Errors
+    /// What was to be sent.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the caller has left: nobody looks at what comes back"
+    )]
+    pub fn send(self, mut head: Result<Response, Reject>) -> Result<(), Result<Response, Reject>> {
+        if let Ok(response) = &mut head {
+            rates::tell(response.headers_mut(), &self.limits);
+        }
+        self.head.send(head)
+    }
+}
 
 /// Serves one call on any of the three model endpoints.
 pub async fn serve(worker: Arc<Worker>, endpoint: Endpoint, request: Request) -> Response {
@@ -110,8 +139,8 @@ async fn answer(
         ));
     }
     let (head, body) = request.into_parts();
-    let key = match auth::caller(app, &head.headers).await {
-        Ok(key) => key,
+    let caller = match auth::caller(app, &head.headers).await {
+        Ok(caller) => caller,
         Err(reject) => {
             parse::discard(body, parse::STRANGER_BYTES_MAX).await;
             return Err(reject);
@@ -122,7 +151,8 @@ async fn answer(
         .enter()
         .ok_or(Reject::Overloaded("This gateway is at its limit of concurrent calls."))?;
     let body = parse::read_body(app, &head.headers, body).await?;
-    let view = parse::view(endpoint, &body)?;
+    let mut view = parse::view(endpoint, &body)?;
+    let caller = admit::allow(app, &mut view, caller).await?;
     let span = match trace::is_on() {
         true => trace::call_span(
             trace::context(&head.headers),
@@ -136,8 +166,9 @@ async fn answer(
         id,
         id_header,
         preferences: preferences::of(&view),
-        prefix: preferences::prefix(&key, &view),
-        key,
+        prefix: preferences::prefix(&caller.key, &view),
+        key: caller.key,
+        stale_key: caller.stale,
         body,
         view,
         headers: head.headers,
@@ -146,7 +177,9 @@ async fn answer(
         place,
         span,
     };
-    let (answer, answered) = oneshot::channel();
+    let (head, answered) = oneshot::channel();
+    let limits = RateState::default();
+    let answer = Answer { head, limits };
     // Boxed before it is spawned: spawning moves a future several times, and this one is some kilobytes.
     app.tasks.spawn(Box::pin(run(worker.clone(), call, answer)));
     // The sender is dropped unused only if the task panicked; the hold then expires and is swept.
@@ -154,16 +187,31 @@ async fn answer(
 }
 
 /// The task that owns the hold.
-async fn run(worker: Arc<Worker>, call: Call, mut answer: Answer) {
-    match admit::admit(&worker, &call, &mut answer).await {
-        Ok(Some(admitted)) => {
-            worker.app.metrics.call_started();
-            let served = AssertUnwindSafe(dispatch::dispatch(&worker, &call, &admitted, answer))
-                .catch_unwind()
-                .await;
-            // A defect on the way must not keep the caller's money: the hold is given back.
-            let outcome = served.unwrap_or_else(|_panic| Outcome::nothing("panic"));
-            settle::settle(&worker.app, call, admitted, outcome).await;
+async fn run(worker: Arc<Worker>, mut call: Call, mut answer: Answer) {
+    let app = &worker.app;
+    let (admitted, key) = tokio::join!(
+        admit::admit(&worker, &call, &mut answer),
+        auth::renewed(app, &call.key, call.stale_key),
+    );
+    match admitted {
+        Ok(Some(mut admitted)) => {
+            app.metrics.call_started();
+            answer.limits = admitted.limits;
+            let outcome = match key.and_then(|key| admit::confirm(&mut call, &mut admitted, key)) {
+                Ok(()) => {
+                    let served = AssertUnwindSafe(dispatch::dispatch(&worker, &call, &admitted, answer))
+                        .catch_unwind()
+                        .await;
+                    // A defect on the way must not keep the caller's money: the hold is given back.
+                    served.unwrap_or_else(|_panic| Outcome::nothing("panic"))
+                }
+                Err(reject) => {
+                    let error = reject.label();
+                    let _ = answer.send(Err(reject));
+                    Outcome::nothing(error)
+                }
+            };
+            settle::settle(app, call, admitted, outcome).await;
         }
         Ok(None) => {} // the caller left while waiting; nothing is held
         Err(reject) => {

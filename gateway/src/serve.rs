@@ -16,6 +16,7 @@ use filature_router::{Policy, QueuePolicy};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::task::TaskTracker;
 
+use crate::admin::AdminApi;
 use crate::app::{App, Connections, Room, Stop};
 use crate::clock::{Clock, now_ms};
 use crate::config::Config;
@@ -57,7 +58,10 @@ pub fn run(config: Config) -> anyhow::Result<()> {
 
 async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     // The first thing, so that a taken port is told before anything is opened.
-    let listener = listen(config.server.listen)?;
+    let listener = listen(config.server.listen, "--listen")?;
+    let admin_listener = config.admin.listen.map(|address| listen(address, "--admin-listen"));
+    let admin_listener = admin_listener.transpose()?;
+    let tokens = admin::tokens(&config.admin)?;
     let data = config.ledger.data.clone();
     let ledger = ledger::open_when_free(&config.ledger).await?;
     make_private_folder(&data)?;
@@ -78,6 +82,14 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     };
     if let Some(admin) = admin {
         app.tasks.spawn(admin);
+    }
+    if let Some(listener) = admin_listener {
+        tracing::info!(listen = %listener.local_addr()?, "the admin API serves");
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let ledger = app.ledger.clone();
+        let (tasks, stop) = (app.tasks.clone(), app.stop.ended.clone());
+        app.tasks
+            .spawn(admin::serve(listener, AdminApi { ledger, tokens }, tasks, stop));
     }
     app.tasks.spawn(keep_holds(app.clone()));
     app.tasks.spawn(siblings::exchange(app.clone()));
@@ -159,7 +171,7 @@ fn workers(config: &Config) -> usize {
     }
 }
 
-fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+fn listen(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
     let listen = || -> std::io::Result<TcpListener> {
         let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
         socket.set_reuse_address(true)?;
@@ -168,7 +180,7 @@ fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
         socket.listen(BACKLOG)?;
         Ok(socket.into())
     };
-    listen().with_context(|| format!("cannot listen on {address}; is another program there? Choose with --listen"))
+    listen().with_context(|| format!("cannot listen on {address}; is another program there? Choose with {flag}"))
 }
 
 /// Accepts connections and deals them out to the workers, up to `server.connections_max` at a time.

@@ -123,6 +123,163 @@ fn an_operator_starts_from_nothing() {
 }
 
 #[test]
+fn a_keys_limits_are_set_changed_and_shown() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let dir = dir.path();
+    let account = json(dir, &["accounts", "create", "acme"]);
+    let id = text(&account, "/id");
+    let words = [
+        "--requests-per-min",
+        "60",
+        "--tokens-per-min",
+        "100000",
+        "--concurrent",
+        "4",
+        "--budget",
+        "5",
+        "--budget-period",
+        "month",
+        "--model",
+        "a",
+        "--model",
+        "b",
+    ];
+    let created = json(dir, &[&["keys", "create", "--account", id], &words[..]].concat());
+    let key = text(&created, "/record/id");
+    assert_eq!(
+        created["record"]["limits"],
+        serde_json::json!({
+            "requests_per_min": 60, "tokens_per_min": 100_000, "concurrent": 4,
+            "budget": {"amount": 5_000_000_000_u64, "period": "month"}, "models": ["a", "b"],
+        })
+    );
+    let changes = [
+        "--name",
+        "app",
+        "--budget",
+        "10",
+        "--tokens-per-min",
+        "none",
+        "--all-models",
+    ];
+    let updated = json(dir, &[&["keys", "update", key], &changes[..]].concat());
+    assert_eq!(text(&updated, "/name"), "app");
+    assert_eq!(
+        updated["limits"],
+        serde_json::json!({
+            "requests_per_min": 60, "concurrent": 4, "budget": {"amount": 10_000_000_000_u64, "period": "month"},
+        })
+    );
+    let shown = json(dir, &["keys", "show", key]);
+    assert_eq!((&shown["record"], &shown["use"]["spent"]), (&updated, &0.into()));
+    let shown = run(dir, &["keys", "show", key]).out;
+    for line in [
+        "requests/min  60\n",
+        "budget        10.000000000 TON a month\n",
+        "this month    0.000000000 TON\n",
+        "requests left 60 of 60, all in 0 ms\n",
+    ] {
+        assert!(shown.contains(line), "{shown}");
+    }
+    let nothing = run(dir, &["keys", "update", key]);
+    assert_eq!(
+        (nothing.code, nothing.err.as_str()),
+        (2, "filature: nothing to change was given\n")
+    );
+    let period = run(dir, &["keys", "create", "--account", id, "--budget-period", "day"]);
+    assert!(
+        period.code == 2 && period.err.contains("--budget <TON>"),
+        "{}",
+        period.err
+    );
+}
+
+#[test]
+fn what_operators_did_and_what_accounts_used_is_shown() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let dir = dir.path();
+    let account = json(dir, &["accounts", "create", "acme"]);
+    let id = text(&account, "/id");
+    json(dir, &["accounts", "credit", id, "1", "--id", "invoice-7"]);
+    let created = json(dir, &["keys", "create", "--account", id]);
+    json(dir, &["keys", "revoke", text(&created, "/record/id")]);
+    let audit = json(dir, &["audit", "--last", "3"]);
+    let actions: Vec<_> = (0..3)
+        .map(|at| text(&audit, &format!("/entries/{at}/entry/action")))
+        .collect();
+    assert_eq!(actions, ["account.credit", "key.create", "key.revoke"]);
+    assert!(text(&audit, "/entries/0/entry/actor").starts_with("cli:"), "{audit}");
+    let shown = run(dir, &["audit"]).out;
+    assert_eq!(shown.lines().count(), 5, "{shown}");
+    assert!(
+        shown.contains("invoice-7") && !shown.contains(text(&created, "/key")),
+        "{shown}"
+    );
+
+    let used = json(dir, &["usage", id, "--from", "2026-11-01", "--to", "2026-11-30"]);
+    assert_eq!(
+        (text(&used, "/from"), &used["usage"]),
+        ("2026-11-01", &Value::Array(Vec::new()))
+    );
+    let csv = run(dir, &["usage", id, "--by", "model", "--csv"]);
+    assert!(
+        csv.out.starts_with("model,calls,") && csv.out.lines().count() == 1,
+        "{}",
+        csv.out
+    );
+    let table = run(dir, &["usage", id]).out;
+    assert!(table.starts_with("DAY ") && table.contains("total"), "{table}");
+    let backwards = run(dir, &["usage", id, "--from", "2026-11-02", "--to", "2026-11-01"]);
+    assert_eq!(backwards.code, 2, "{}", backwards.err);
+}
+
+#[test]
+fn providers_are_let_in_and_kept_out() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let dir = dir.path();
+    // RFC 8032's first test vector.
+    let key = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+    assert_eq!(json(dir, &["providers", "allow", key])["admission"], "allow");
+    assert_eq!(json(dir, &["providers", "deny", key])["admission"], "deny");
+    let listed = json(dir, &["providers", "list"]);
+    assert_eq!(
+        listed["providers"],
+        serde_json::json!([{ "provider": key, "admission": "deny" }])
+    );
+    assert!(json(dir, &["providers", "forget", key])["admission"].is_null());
+    assert_eq!(json(dir, &["providers", "list"])["providers"], serde_json::json!([]));
+    assert_eq!(run(dir, &["providers", "deny", "nobody"]).code, 2);
+    let audit = json(dir, &["audit", "--last", "1"]);
+    assert_eq!(text(&audit, "/entries/0/entry/action"), "provider.forget");
+    assert_eq!(text(&audit, "/entries/0/entry/subject"), key);
+}
+
+#[test]
+fn a_token_of_the_admin_api_is_shown_once_and_configured_as_a_hash() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let dir = dir.path();
+    let made = json(dir, &["admin", "token", "ada"]);
+    let (token, line) = (text(&made, "/token"), text(&made, "/line"));
+    assert!(token.starts_with("fil-admin-") && line.starts_with("ada:"), "{made}");
+    assert!(!line.contains(token) && std::fs::read_dir(dir).expect("the folder").next().is_none());
+    let check = |tokens: &str| {
+        let listen = ["config", "check", "--admin-listen", "127.0.0.1:9"];
+        run(dir, &[&listen[..], &["--admin-tokens", tokens]].concat())
+    };
+    assert_eq!(check(line).code, 0);
+    // The token itself, put there by mistake, is not printed.
+    for (tokens, why) in [
+        (token, "admin.tokens: the 1. entry is not NAME:HASH"),
+        ("", "admin.listen: nobody could use it"),
+    ] {
+        let refused = check(tokens);
+        assert!(refused.code == 2 && refused.err.contains(why), "{}", refused.err);
+        assert!(tokens.is_empty() || !refused.err.contains(token), "{}", refused.err);
+    }
+    assert_eq!(run(dir, &["admin", "token", "a:b"]).code, 2);
+}
+
+#[test]
 fn what_cannot_be_done_is_one_line_and_exit_code_1() {
     let dir = tempfile::tempdir().expect("a folder");
     let dir = dir.path();

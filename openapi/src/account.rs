@@ -22,20 +22,108 @@ pub struct KeyInfo {
     /// The name given to it.
     #[serde(default)]
     pub name: Option<String>,
-    /// What it may spend in all, in the display currency; `null` without a limit of its own.
+    /// What it may spend per period, in the display currency; `null` without a budget of its own.
     pub limit: Option<f64>,
-    /// What is left of that; `null` without a limit of its own.
+    /// The same in nano.
+    pub limit_nano: Option<u64>,
+    /// When the budget starts anew, by UTC's calendar: `daily`, `weekly` (on Mondays), `monthly`; `null` if it does not.
+    #[schema(examples("monthly"))]
+    pub limit_reset: Option<String>,
+    /// What is left of it, less what running calls hold; `null` without a budget of its own.
     pub limit_remaining: Option<f64>,
-    /// What it has spent, in the display currency.
+    /// The same in nano.
+    pub limit_remaining_nano: Option<u64>,
+    /// What it has spent in all, in the display currency.
     pub usage: f64,
-    /// What it has spent, in nano.
+    /// The same in nano.
     pub usage_nano: u64,
+    /// What it has spent since midnight, UTC.
+    pub usage_daily: f64,
+    /// The same in nano.
+    pub usage_daily_nano: u64,
+    /// What it has spent since Monday.
+    pub usage_weekly: f64,
+    /// The same in nano.
+    pub usage_weekly_nano: u64,
+    /// What it has spent since the first of the month.
+    pub usage_monthly: f64,
+    /// The same in nano.
+    pub usage_monthly_nano: u64,
+    /// How often it may call.
+    pub rate_limit: RateLimit,
+    /// The models it may call; empty is all.
+    pub models: Vec<String>,
+    /// Always `false`: keys are made by the operator.
+    pub is_provisioning_key: bool,
     /// Always `false`: there is no free tier.
     pub is_free_tier: bool,
     /// When it was made, in RFC 3339.
     pub created_at: String,
     /// When it ends, in RFC 3339; `null` if it does not.
     pub expires_at: Option<String>,
+}
+
+/// How often a key may call.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct RateLimit {
+    /// Calls per interval; -1 without a limit.
+    pub requests: i64,
+    /// Tokens per interval, prompt and completion together; -1 without a limit.
+    pub tokens: i64,
+    /// Calls at a time; -1 without a limit.
+    pub concurrent: i64,
+    /// The interval.
+    #[schema(examples("60s"))]
+    pub interval: String,
+}
+
+/// The answer of `GET /v1/usage`: what the account used, summed up.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct UsageReport {
+    /// The first day, of UTC.
+    #[schema(examples("2026-11-01"))]
+    pub from: String,
+    /// The last day.
+    #[schema(examples("2026-11-30"))]
+    pub to: String,
+    /// The display currency's symbol.
+    #[schema(examples("TON"))]
+    pub currency: String,
+    /// A sum for each day, model and key, ordered by them; for fewer of them as `group_by` says.
+    pub data: Vec<UsageRow>,
+    /// The sum of all.
+    pub total: UsageRow,
+}
+
+/// The sums over some charged calls.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct UsageRow {
+    /// The day of UTC on which the calls arrived. Absent where days are not told apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(examples("2026-11-01"))]
+    pub day: Option<String>,
+    /// The model they asked for; `other` beyond 4,096 combinations of model and key a day. Absent where models are not
+    /// told apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The id of the key they were made with. Absent where keys are not told apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(examples("key_01JZ5W7K3M9QX2C8T4V6B1N0RD"))]
+    pub key: Option<String>,
+    /// How many calls.
+    pub calls: u64,
+    /// Prompt tokens billed.
+    pub prompt_tokens: u64,
+    /// Those of them that were read from a cache.
+    pub cached_tokens: u64,
+    /// Completion tokens billed.
+    pub completion_tokens: u64,
+    /// Those of them that were reasoning.
+    pub reasoning_tokens: u64,
+    /// What they cost, in the display currency.
+    pub cost: f64,
+    /// What they cost, in nano.
+    pub cost_nano: u64,
 }
 
 /// The answer of `GET /v1/credits`: the account behind the key.

@@ -137,6 +137,8 @@ pub struct CallView {
 #[derive(Clone, Debug)]
 struct Places {
     body_bytes: usize,
+    /// Whether [`CallView::model`] is no longer the one that `model` names.
+    is_model_other: bool,
     model: Option<Span>,
     /// `models`, `route` and `provider`, which are the gateway's own.
     models: Option<Span>,
@@ -195,6 +197,7 @@ pub fn parse_call(endpoint: Endpoint, body: &[u8]) -> Result<CallView, BadCall> 
         session: values::session(&fields)?,
         places: Places {
             body_bytes: body.len(),
+            is_model_other: false,
             model: fields.place(Field::Model).map(at),
             models: fields.place(Field::Models).map(at),
             route: fields.place(Field::Route).map(at),

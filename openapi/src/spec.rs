@@ -48,6 +48,7 @@ const OPEN_SCHEMAS: [&str; 10] = [
         routes::endpoints,
         routes::key,
         routes::credits,
+        routes::usage,
         routes::generation,
         routes::receipt,
         routes::healthz,
@@ -141,6 +142,7 @@ mod tests {
                 "/v1/models/{id}/endpoints",
                 "/v1/key",
                 "/v1/credits",
+                "/v1/usage",
                 "/v1/generation",
                 "/v1/receipts/{id}",
                 "/healthz",
@@ -149,7 +151,7 @@ mod tests {
                 "/openapi.json",
             ])
         );
-        assert_eq!(paths.len(), 14);
+        assert_eq!(paths.len(), 15);
     }
 
     #[test]
@@ -183,7 +185,7 @@ mod tests {
             let operation = &document["paths"][path]["post"];
             assert_eq!(operation["security"], serde_json::json!([{"api_key": []}]), "{path}");
             for status in [
-                "400", "401", "402", "404", "408", "413", "422", "429", "500", "502", "503", "504",
+                "400", "401", "402", "403", "404", "408", "413", "422", "429", "500", "502", "503", "504",
             ] {
                 let response = &operation["responses"][status];
                 let content = &response["content"]["application/json"];

@@ -5,7 +5,7 @@ use super::tables::{Entered, Tables};
 use crate::calendar::Day;
 use crate::id::{AccountId, CallId, KeyId, ProviderId};
 use crate::key::{KeyChange, KeyHash, KeyRecord};
-use crate::ledger::{Cursor, Deposit, LedgerError, UsageSums};
+use crate::ledger::{Admission, Cursor, Deposit, LedgerError, UsageSums};
 use crate::money::Nano;
 use crate::record::{Leg, UsageRecord};
 
@@ -33,6 +33,10 @@ pub(super) enum Entry {
     Audit {
         json: Vec<u8>,
         entries_max: u64,
+    },
+    Admit {
+        provider: ProviderId,
+        admission: Option<Admission>,
     },
     /// Forgets records, and the calls that started before `forget_before_ms`.
     Trim {
@@ -103,6 +107,7 @@ impl Entry {
             Self::Revoke { key, revoked_ms } => tables.revoke(key, *revoked_ms),
             Self::Update { key, change } => tables.update_key(key, change),
             Self::Audit { json, entries_max } => tables.audit(json, *entries_max),
+            Self::Admit { provider, admission } => tables.admit(provider, *admission),
             Self::Trim {
                 up_to,
                 forget_before_ms,
@@ -122,7 +127,7 @@ impl Entry {
             Self::Key { record, hash } => state.add_key(record, hash),
             Self::Revoke { key, revoked_ms } => state.revoke(key, *revoked_ms),
             Self::Update { key, change } => state.update_key(key, change),
-            Self::Audit { .. } | Self::Trim { .. } => {}
+            Self::Audit { .. } | Self::Admit { .. } | Self::Trim { .. } => {}
         }
         Done {
             fresh,

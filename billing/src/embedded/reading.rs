@@ -3,10 +3,10 @@
 use redb::{ReadTransaction, ReadableDatabase};
 
 use super::store::{Store, StoreError, damaged};
-use super::tables::{AUDIT, CALLS, PLACES, RECORDS, TRIMMED, USAGE};
+use super::tables::{ADMISSIONS, AUDIT, CALLS, PLACES, RECORDS, TRIMMED, USAGE};
 use crate::calendar::Day;
-use crate::id::{AccountId, CallId, KeyId};
-use crate::ledger::{AUDIT_READ_MAX, AuditEntry, Cursor, LedgerError, RECORDS_MAX, Usage, UsageSums};
+use crate::id::{AccountId, CallId, KeyId, ProviderId};
+use crate::ledger::{AUDIT_READ_MAX, Admission, AuditEntry, Cursor, LedgerError, RECORDS_MAX, Usage, UsageSums};
 use crate::record::UsageRecord;
 
 /// The last record that was trimmed.
@@ -97,6 +97,34 @@ impl Store {
             });
         }
         Ok(lines)
+    }
+
+    /// What operators have said of a provider.
+    pub(super) fn admission(&self, provider: &ProviderId) -> Result<Option<Admission>, LedgerError> {
+        let read = || -> Result<_, StoreError> {
+            let table = self.0.begin_read()?.open_table(ADMISSIONS)?;
+            let said = table.get(provider.as_str())?;
+            Ok(said.map(|said| said.value().to_owned()))
+        };
+        read()?.as_deref().map(Admission::named).transpose()
+    }
+
+    /// All that operators have said of providers.
+    pub(super) fn admissions(&self) -> Result<Vec<(ProviderId, Admission)>, LedgerError> {
+        let read = || -> Result<Vec<_>, StoreError> {
+            let table = self.0.begin_read()?.open_table(ADMISSIONS)?;
+            let mut rows = Vec::new();
+            for row in table.range::<&str>(..)? {
+                let (provider, said) = row?;
+                rows.push((provider.value().to_owned(), said.value().to_owned()));
+            }
+            Ok(rows)
+        };
+        let rows = read()?.into_iter().map(|(provider, said)| {
+            let provider = ProviderId::parse(&provider).map_err(|_| damaged("a provider"))?;
+            Ok((provider, Admission::named(&said)?))
+        });
+        rows.collect()
     }
 
     /// Entries of the audit trail, in order, behind `after`.

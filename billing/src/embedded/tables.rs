@@ -46,6 +46,8 @@ pub(super) const CALLS: TableDefinition<(u128, &str), Place> = TableDefinition::
 pub(super) const USAGE: TableDefinition<(&str, u32, &str, &str), [u64; 6]> = TableDefinition::new("usage");
 /// Number → an audit entry in JSON.
 pub(super) const AUDIT: TableDefinition<u64, &[u8]> = TableDefinition::new("audit");
+/// Provider → what operators have said of it.
+pub(super) const ADMISSIONS: TableDefinition<&str, &str> = TableDefinition::new("admissions");
 /// [`TRIMMED`] → the last (segment, first byte) whose record was trimmed.
 pub(super) const PLACES: TableDefinition<&str, (u64, u64)> = TableDefinition::new("places");
 /// The row of [`PLACES`].
@@ -71,6 +73,7 @@ pub(super) struct Tables<'t> {
     key_periods: Table<'t, &'static str, Periods>,
     usage: Table<'t, (&'static str, u32, &'static str, &'static str), [u64; 6]>,
     audit: Table<'t, u64, &'static [u8]>,
+    admissions: Table<'t, &'static str, &'static str>,
     places: Table<'t, &'static str, (u64, u64)>,
     earnings: Table<'t, &'static str, (u64, u64)>,
     calls: Table<'t, (u128, &'static str), Place>,
@@ -111,6 +114,7 @@ impl<'t> Tables<'t> {
             key_periods: txn.open_table(KEY_PERIODS)?,
             usage: txn.open_table(USAGE)?,
             audit: txn.open_table(AUDIT)?,
+            admissions: txn.open_table(ADMISSIONS)?,
             places,
             earnings: txn.open_table(EARNINGS)?,
             calls: txn.open_table(CALLS)?,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{AccountId, ProviderId};
+use crate::ledger::LedgerError;
 use crate::limits::RateState;
 use crate::money::Nano;
 
@@ -67,6 +68,35 @@ impl Totals {
             .saturating_add(signed(self.held))
             .saturating_add(signed(self.spent));
         kept == signed(self.deposited) && self.earned.plus(self.fees) == Ok(self.spent)
+    }
+}
+
+/// What operators have said of a provider.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Admission {
+    /// It may join, whatever the settings say.
+    Allow,
+    /// It may not, whatever the settings say.
+    Deny,
+}
+
+impl Admission {
+    /// Its name, as in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+        }
+    }
+
+    /// The admission with this name.
+    pub(crate) fn named(name: &str) -> Result<Self, LedgerError> {
+        [Self::Allow, Self::Deny]
+            .into_iter()
+            .find(|admission| admission.as_str() == name)
+            .ok_or_else(|| LedgerError::Damaged("an admission".to_owned()))
     }
 }
 

@@ -53,6 +53,22 @@ pub(super) async fn find(connection: &Connection, hash: &KeyHash) -> Result<Opti
     rows::key(&connection.row(&Shard::of(&account).api_key(&key)).await?)
 }
 
+pub(super) async fn one(
+    connection: &Connection,
+    key: &KeyId,
+    account: Option<&AccountId>,
+) -> Result<Option<KeyRecord>, LedgerError> {
+    let owner = match account {
+        Some(account) => account.clone(),
+        None => match owner(connection, key).await? {
+            Some(owner) => owner,
+            None => return Ok(None),
+        },
+    };
+    let found = rows::key(&connection.row(&Shard::of(&owner).api_key(key)).await?)?;
+    Ok(found.filter(|found| found.account == owner))
+}
+
 pub(super) async fn list(connection: &Connection, account: Option<&AccountId>) -> Result<Vec<KeyRecord>, LedgerError> {
     if let Some(account) = account {
         return list_one(connection, Shard::of(account), account.as_str()).await;

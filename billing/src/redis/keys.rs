@@ -130,6 +130,8 @@ pub(super) fn lease(name: &str) -> String {
     format!("lease:{{{name}}}")
 }
 
+/// Hash of what operators have said of providers.
+pub(super) const ADMISSIONS: &str = "admissions";
 /// Stream of what operators did.
 pub(super) const AUDIT: &str = "audit";
 

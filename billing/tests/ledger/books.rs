@@ -1,11 +1,11 @@
-//! What the ledger remembers: the stream of records, the use of days, leases, the audit trail.
+//! What the ledger remembers: the stream of records, the use of days, leases, what is said of providers, the audit trail.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use filature_billing::{
-    AuditEntry, Cursor, Day, EmbeddedLedger, EmbeddedSettings, Ledger, LedgerError, LedgerShard, RedisLedger,
-    RedisSettings, Tokens, Usage, UsageRecord, UsageSums,
+    Admission, AuditEntry, Cursor, Day, EmbeddedLedger, EmbeddedSettings, Ledger, LedgerError, LedgerShard, ProviderId,
+    RedisLedger, RedisSettings, Tokens, Usage, UsageRecord, UsageSums,
 };
 use tokio::task::JoinSet;
 
@@ -293,6 +293,25 @@ fn entry(payer: Option<&Payer>, at_ms: u64) -> AuditEntry {
     }
 }
 
+pub async fn what_is_said_of_a_provider_stands_until_it_is_forgotten(world: &mut World) {
+    let [a, b] = ["provider-a", "provider-b"].map(|id| ProviderId::parse(id).expect("an id"));
+    let ledger = &world.ledger;
+    assert_eq!(ledger.admission(&a).await, Ok(None));
+    assert_eq!(ledger.admissions().await, Ok(vec![]));
+    ledger.admit(&b, Some(Admission::Allow)).await.expect("said");
+    ledger.admit(&a, Some(Admission::Allow)).await.expect("said");
+    ledger.admit(&a, Some(Admission::Deny)).await.expect("said");
+    assert_eq!(ledger.admission(&a).await, Ok(Some(Admission::Deny)));
+    assert_eq!(
+        ledger.admissions().await,
+        Ok(vec![(a.clone(), Admission::Deny), (b.clone(), Admission::Allow)])
+    );
+    ledger.admit(&a, None).await.expect("forgotten");
+    ledger.admit(&a, None).await.expect("forgotten before");
+    assert_eq!(ledger.admission(&a).await, Ok(None));
+    assert_eq!(ledger.admissions().await, Ok(vec![(b, Admission::Allow)]));
+}
+
 pub async fn what_operators_did_is_read_in_order(world: &mut World) {
     let payer = world.payer(0).await;
     assert_eq!(world.ledger.audit_log(None, 10).await, Ok(vec![]));
@@ -483,4 +502,5 @@ on_all!(books:
     a_lease_has_one_holder,
     a_lease_wanted_by_many_goes_to_one,
     what_operators_did_is_read_in_order,
+    what_is_said_of_a_provider_stands_until_it_is_forgotten,
 );

@@ -441,6 +441,17 @@ pub async fn keys_are_found_by_hash_and_by_account(world: &mut World) {
     let (key, secret) = world.key(&payer.account, Some(START_MS + 1)).await;
     assert_eq!(world.ledger.key_by_hash(&secret.hash()).await, Ok(Some(key.clone())));
     assert_eq!(world.ledger.key_by_hash(&KeyHash::of("sk-fil-guess")).await, Ok(None));
+    for (account, found) in [
+        (None, true),
+        (Some(&payer.account), true),
+        (Some(&other.account), false),
+    ] {
+        let wanted = found.then(|| key.clone());
+        assert_eq!(world.ledger.key(&key.id, account).await, Ok(wanted));
+    }
+    let none = KeyId::parse("key_none").expect("an id");
+    assert_eq!(world.ledger.key(&none, None).await, Ok(None));
+    assert_eq!(world.ledger.key(&none, Some(&payer.account)).await, Ok(None));
     let ids = |keys: Vec<KeyRecord>| keys.into_iter().map(|key| key.id).collect::<Vec<_>>();
     let mut own = vec![payer.key.clone(), key.id.clone()];
     own.sort();

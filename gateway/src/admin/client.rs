@@ -8,7 +8,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
-use filature_billing::{Account, AccountId, KeyId, KeyRecord, Ledger};
+use filature_billing::{Account, AccountId, Admission, Cursor, Day, KeyId, KeyRecord, Ledger};
+use filature_provider_sdk::PublicKey;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
@@ -17,8 +18,13 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tower::ServiceExt as _;
 
+use super::desk::Desk;
 use super::operations::router;
-use super::wire::{Accounts, Books, CreatedKey, Credit, Credited, Failed, Keys, NewAccount, NewKey};
+use super::user;
+use super::wire::{
+    Accounts, Admittance, Admitted, Audit, Books, CreatedKey, Credit, Credited, Failed, KeyPatch, KeyShown, Keys,
+    NewAccount, NewKey, Providers, UsageOf,
+};
 
 /// Time one operation may take.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -74,11 +80,12 @@ impl AdminClient {
         })
     }
 
-    /// Works on a ledger that this process has opened.
+    /// Works on a ledger that this process has opened, as the user it belongs to.
     #[must_use]
     pub fn here(ledger: Arc<dyn Ledger>) -> Self {
+        let operator = user::this();
         Self {
-            transport: Transport::Here(router(ledger)),
+            transport: Transport::Here(router(Desk { ledger, operator })),
         }
     }
 
@@ -133,12 +140,68 @@ impl AdminClient {
             .await
     }
 
+    /// One key, and what is used of it.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn key(&self, id: &KeyId) -> Result<KeyShown, AdminError> {
+        self.get(&format!("/keys/{id}")).await
+    }
+
+    /// Changes a key.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn update_key(&self, id: &KeyId, patch: &KeyPatch) -> Result<KeyRecord, AdminError> {
+        self.call(Method::PATCH, &format!("/keys/{id}"), Some(patch)).await
+    }
+
     /// Revokes a key.
     ///
     /// # Errors
     /// [`AdminError`].
     pub async fn revoke_key(&self, id: &KeyId) -> Result<KeyRecord, AdminError> {
         self.call(Method::DELETE, &format!("/keys/{id}"), None::<&()>).await
+    }
+
+    /// What an account used from one day to another; without days, the last 30.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn usage(&self, account: &AccountId, from: Option<Day>, to: Option<Day>) -> Result<UsageOf, AdminError> {
+        let from = from.map(|from| format!("from={from}"));
+        let to = to.map(|to| format!("to={to}"));
+        let query = Vec::from_iter(from.into_iter().chain(to)).join("&");
+        self.get(&format!("/accounts/{account}/usage?{query}")).await
+    }
+
+    /// What operators have said of providers.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn providers(&self) -> Result<Providers, AdminError> {
+        self.get("/providers").await
+    }
+
+    /// Lets the provider with this public key in or keeps it out; with `None`, what was said of it is forgotten.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn admit(&self, key: &PublicKey, admission: Option<Admission>) -> Result<Admitted, AdminError> {
+        let path = format!("/providers/{key}");
+        match admission {
+            Some(admission) => self.call(Method::PUT, &path, Some(&Admittance { admission })).await,
+            None => self.call(Method::DELETE, &path, None::<&()>).await,
+        }
+    }
+
+    /// At most `max` entries of the audit trail behind `after`, or from the oldest one.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn audit(&self, after: Option<Cursor>, max: usize) -> Result<Audit, AdminError> {
+        let after = after.map_or_else(String::new, |after| format!("after={after}&"));
+        self.get(&format!("/audit?{after}max={max}")).await
     }
 
     /// The sums over everything.

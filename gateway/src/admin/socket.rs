@@ -5,13 +5,22 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
 
 use anyhow::Context as _;
+use axum::Router;
+use axum::serve::IncomingStream;
 use filature_billing::Ledger;
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
+use tower::Service;
 
+use super::desk::Desk;
 use super::operations::router;
+use super::user;
 
 /// The socket's name in the ledger's folder.
 pub const SOCKET: &str = "admin.sock";
@@ -33,7 +42,7 @@ pub fn listen(
     let path = dir.join(SOCKET);
     let listener = bind(dir, &path).with_context(|| format!("cannot open the admin socket {}", path.display()))?;
     Ok(async move {
-        let served = axum::serve(listener, router(ledger))
+        let served = axum::serve(listener, Door(ledger))
             .with_graceful_shutdown(stop.cancelled_owned())
             .await;
         if let Err(error) = served {
@@ -42,6 +51,29 @@ pub fn listen(
         // If it cannot be removed, the next gateway replaces it, and clients find that nobody listens.
         let _ = fs::remove_file(&path);
     })
+}
+
+/// Where operators come in: each gets a desk under the name of their user.
+struct Door(Arc<dyn Ledger>);
+
+impl Service<IncomingStream<'_, UnixListener>> for Door {
+    type Response = Router;
+    type Error = Infallible;
+    type Future = Ready<Result<Router, Infallible>>;
+
+    fn poll_ready(&mut self, _cx: &mut TaskContext<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, incoming: IncomingStream<'_, UnixListener>) -> Self::Future {
+        // The kernel knows who is at the other end (unix(7), SO_PEERCRED).
+        let operator = match incoming.io().peer_cred() {
+            Ok(peer) => user::operator(rustix::process::Uid::from_raw(peer.uid())),
+            Err(_) => "cli:unknown".into(),
+        };
+        let ledger = self.0.clone();
+        ready(Ok(router(Desk { ledger, operator })))
+    }
 }
 
 /// Binds inside a folder only the owner may enter, restricts the socket, and only then gives it its name: there is no

@@ -3,7 +3,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use filature_billing::{AccountId, KeyHash, KeyId, Ledger, Nano, open_embedded};
+use filature_billing::{AccountId, KeyHash, KeyId, KeyLimits, KeyRecord, Ledger, Nano, open_embedded};
 use http::StatusCode;
 use tokio_util::sync::CancellationToken;
 
@@ -52,6 +52,7 @@ async fn story(admin: &AdminClient, ledger: &dyn Ledger) {
             account: account.id.clone(),
             name: "laptop".to_owned(),
             expires_ms: None,
+            limits: KeyLimits::default(),
         })
         .await
         .expect("a key");
@@ -60,12 +61,104 @@ async fn story(admin: &AdminClient, ledger: &dyn Ledger) {
     let keys = admin.keys(Some(&account.id)).await.expect("keys").keys;
     assert_eq!(keys.as_slice(), std::slice::from_ref(&created.record));
     assert_eq!(admin.keys(None).await.expect("keys").keys.len(), 1);
+    limits(admin, &created.record).await;
     let revoked = admin.revoke_key(&created.record.id).await.expect("revoked");
     assert!(revoked.revoked_ms.is_some());
+    let usage = admin.usage(&account.id, None, None).await.expect("usage");
+    assert!(usage.usage.is_empty() && usage.from < usage.to);
+    trail(admin, &account.id, &created).await;
 
     let books = admin.books().await.expect("books");
     assert!(books.conserved);
     assert_eq!(books.totals.deposited, nano(1_500_000_002));
+}
+
+/// A key's limits, one after the other: what is not spoken of stays.
+async fn limits(admin: &AdminClient, key: &KeyRecord) {
+    let patch = |json: &str| serde_json::from_str::<KeyPatch>(json).expect("a patch");
+    let check = async |json: &str, limits: &str| {
+        let updated = admin.update_key(&key.id, &patch(json)).await.expect("updated");
+        assert_eq!(updated.limits, serde_json::from_str(limits).expect("limits"), "{json}");
+        let shown = admin.key(&key.id).await.expect("the key");
+        assert_eq!(shown.record, updated);
+        assert_eq!(
+            shown.used.limits.requests.map(|rate| rate.limit),
+            updated.limits.requests_per_min.map(u64::from)
+        );
+    };
+    check(
+        r#"{"limits":{"requests_per_min":5,"models":["a"]}}"#,
+        r#"{"requests_per_min":5,"models":["a"]}"#,
+    )
+    .await;
+    let all = r#"{"requests_per_min":5,"models":["a"],"concurrent":2,"budget":{"amount":9,"period":"week"}}"#;
+    check(
+        r#"{"limits":{"concurrent":2,"budget":{"amount":9,"period":"week"}}}"#,
+        all,
+    )
+    .await;
+    check(
+        r#"{"limits":{"budget":{"amount":10},"models":null}}"#,
+        r#"{"requests_per_min":5,"concurrent":2,"budget":{"amount":10,"period":"week"}}"#,
+    )
+    .await;
+    check(
+        r#"{"name":"tablet","limits":{"budget":null,"requests_per_min":null}}"#,
+        r#"{"concurrent":2}"#,
+    )
+    .await;
+    let renamed = admin
+        .update_key(&key.id, &patch(r#"{"expires_ms":9000000000000}"#))
+        .await;
+    let renamed = renamed.expect("updated");
+    assert_eq!(
+        (renamed.name.as_str(), renamed.expires_ms),
+        ("tablet", Some(9_000_000_000_000))
+    );
+    let forever = admin
+        .update_key(&key.id, &patch(r#"{"expires_ms":null}"#))
+        .await
+        .expect("updated");
+    assert_eq!((forever.expires_ms, forever.limits.concurrent), (None, Some(2)));
+    for (json, why) in [
+        (r#"{"limits":{"budget":{"period":"day"}}}"#, "a budget needs an amount"),
+        (r#"{"limits":{"tokens_per_min":100000000001}}"#, "too large"),
+        (r#"{"expires_ms":1}"#, "revoke it"),
+        (r#"{"name":"\u001b[2J"}"#, "printable"),
+    ] {
+        let text = refused(admin.update_key(&key.id, &patch(json)).await, StatusCode::BAD_REQUEST);
+        assert!(text.contains(why), "{json}: {text}");
+    }
+}
+
+/// Every change of the story stands in the trail, with who made it, and no secret.
+async fn trail(admin: &AdminClient, account: &AccountId, key: &CreatedKey) {
+    let entries = admin.audit(None, 1000).await.expect("the trail").entries;
+    let actions: Vec<_> = entries.iter().map(|audited| audited.entry.action.as_str()).collect();
+    let mut wanted = vec!["account.create"];
+    wanted.extend(["account.credit"; 4]);
+    wanted.push("key.create");
+    wanted.extend(["key.update"; 6]);
+    wanted.push("key.revoke");
+    assert_eq!(actions, wanted);
+    let first = admin.audit(None, 5).await.expect("a page").entries;
+    let second = admin.audit(Some(first[4].cursor), 1000).await.expect("a page").entries;
+    assert_eq!([first, second].concat(), entries);
+    let credit = &entries[1].entry;
+    assert_eq!(
+        (credit.account.as_ref(), credit.subject.as_str(), credit.detail.as_str()),
+        (Some(account), "invoice 7", r#"{"amount_nano":1500000000}"#)
+    );
+    let text = serde_json::to_string(&entries).expect("json");
+    assert!(text.contains(key.record.id.as_str()) && !text.contains(&key.key));
+    assert!(!text.contains(&KeyHash::of(&key.key).to_string()));
+    let by = user::this();
+    assert!(
+        entries
+            .iter()
+            .all(|audited| *audited.entry.actor == *by || audited.entry.actor == "ada"),
+        "{by}"
+    );
 }
 
 async fn refusals(admin: &AdminClient) {
@@ -90,12 +183,24 @@ async fn refusals(admin: &AdminClient) {
         account: nobody,
         name: String::new(),
         expires_ms: None,
+        limits: KeyLimits::default(),
     };
     assert_eq!(
         refused(admin.create_key(&key).await, StatusCode::NOT_FOUND),
         "there is no account acct_nobody"
     );
     let key = KeyId::parse("key_none").expect("an id");
+    assert_eq!(
+        refused(
+            admin.update_key(&key, &KeyPatch::default()).await,
+            StatusCode::NOT_FOUND
+        ),
+        "there is no key key_none"
+    );
+    assert_eq!(
+        refused(admin.key(&key).await, StatusCode::NOT_FOUND),
+        "there is no key key_none"
+    );
     assert_eq!(
         refused(admin.revoke_key(&key).await, StatusCode::NOT_FOUND),
         "there is no key key_none"
@@ -126,6 +231,7 @@ async fn refusals(admin: &AdminClient) {
         account,
         name: String::new(),
         expires_ms: Some(1),
+        limits: KeyLimits::default(),
     };
     refused(admin.create_key(&key).await, StatusCode::BAD_REQUEST);
 }
@@ -183,7 +289,10 @@ async fn a_path_too_long_for_a_socket_is_said_to_be_so() {
 #[tokio::test]
 async fn what_is_no_operation_is_refused_in_json() {
     let dir = tempfile::tempdir().expect("a folder");
-    let app = router(ledger(dir.path()));
+    let app = router(Desk {
+        ledger: ledger(dir.path()),
+        operator: "tester".into(),
+    });
     for (method, path, body, status, error) in [
         ("GET", "/nothing", "", 404, "no such operation"),
         ("GET", "/accounts/x", "", 400, "account id"),
@@ -205,6 +314,23 @@ async fn what_is_no_operation_is_refused_in_json() {
             "invalid value",
         ),
         ("DELETE", "/keys/x", "", 400, "key id"),
+        ("DELETE", "/accounts", "", 404, "no such operation"),
+        (
+            "PATCH",
+            "/keys/key_x",
+            "{\"limits\":{\"request_per_min\":1}}",
+            400,
+            "unknown field",
+        ),
+        ("GET", "/audit?after=x", "", 400, "place in a stream"),
+        ("GET", "/accounts/acct_x/usage?from=yesterday", "", 400, "not a day"),
+        (
+            "GET",
+            "/accounts/acct_x/usage?from=2026-11-02&to=2026-11-01",
+            "",
+            400,
+            "comes after",
+        ),
     ] {
         let request = http::Request::builder()
             .method(method)
@@ -227,4 +353,29 @@ async fn what_is_no_operation_is_refused_in_json() {
         );
         assert_eq!(found, status, "{method} {path} {body}: {text}");
     }
+}
+
+/// A change that fails when it is made leaves a trace of both.
+#[tokio::test]
+async fn a_change_that_came_to_nothing_is_said_to_have() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let ledger = ledger(dir.path());
+    let desk = Desk {
+        ledger: ledger.clone(),
+        operator: "ada".into(),
+    };
+    let change = super::desk::Change {
+        action: "key.revoke",
+        account: None,
+        subject: "key_a".to_owned(),
+        detail: serde_json::json!({}),
+    };
+    let failing = async { Err::<(), _>(super::refused::Refused::Unavailable("the disk is full".to_owned())) };
+    assert!(desk.change(change, failing).await.is_err());
+    let log = ledger.audit_log(None, 10).await.expect("the trail");
+    let log: Vec<_> = log
+        .iter()
+        .map(|(_, entry)| (entry.action.as_str(), entry.detail.as_str()))
+        .collect();
+    assert_eq!(log, [("key.revoke", "{}"), ("key.revoke.failed", "the disk is full")]);
 }

@@ -1,7 +1,10 @@
-//! What goes over the admin socket. Amounts are integers in nano, times are Unix milliseconds.
+//! What goes over the admin socket and the admin API. Amounts are integers in nano, times are Unix milliseconds.
 
-use filature_billing::{Account, AccountId, Earnings, KeyRecord, Nano, Totals};
-use serde::{Deserialize, Serialize};
+use filature_billing::{
+    Account, AccountId, Admission, AuditEntry, Budget, Cursor, Day, Earnings, KeyLimits, KeyRecord, KeyUse, Nano,
+    Period, ProviderId, Totals, Usage,
+};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// `POST /accounts`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +55,103 @@ pub struct NewKey {
     /// From when on it is refused; absent is never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_ms: Option<u64>,
+    /// What it may use; absent is without limits.
+    #[serde(default, skip_serializing_if = "KeyLimits::is_empty")]
+    pub limits: KeyLimits,
+}
+
+/// `PATCH /keys/{id}`: what is absent stays, `null` takes a limit or the expiry away (RFC 7396).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KeyPatch {
+    /// Another name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Another expiry.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub expires_ms: Option<Option<u64>>,
+    /// Other limits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<LimitsPatch>,
+}
+
+/// What is to change of a key's limits.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsPatch {
+    /// Calls started per minute.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub requests_per_min: Option<Option<u32>>,
+    /// Tokens per minute.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub tokens_per_min: Option<Option<u64>>,
+    /// Calls at a time.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub concurrent: Option<Option<u32>>,
+    /// Money per period.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub budget: Option<Option<BudgetPatch>>,
+    /// The models it may call, in place of those so far.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub models: Option<Option<Vec<String>>>,
+}
+
+/// What is to change of a key's budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BudgetPatch {
+    /// How much, in nano.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub amount: Option<Nano>,
+    /// How often it starts anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub period: Option<Period>,
+}
+
+/// A member that is there, be it `null`.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+impl LimitsPatch {
+    /// The limits that `limits` become.
+    ///
+    /// # Errors
+    /// A sentence for people, if a period is given to a key without a budget.
+    pub fn applied(&self, limits: &KeyLimits) -> Result<KeyLimits, &'static str> {
+        let budget = match (self.budget, limits.budget) {
+            (None, before) => before,
+            (Some(None), _) => None,
+            (Some(Some(patch)), before) => {
+                let amount = patch.amount.or(before.map(|before| before.amount));
+                let period = patch.period.or(before.map(|before| before.period));
+                Some(Budget {
+                    amount: amount.ok_or("a budget needs an amount")?,
+                    period: period.unwrap_or_default(),
+                })
+            }
+        };
+        Ok(KeyLimits {
+            requests_per_min: self.requests_per_min.unwrap_or(limits.requests_per_min),
+            tokens_per_min: self.tokens_per_min.unwrap_or(limits.tokens_per_min),
+            concurrent: self.concurrent.unwrap_or(limits.concurrent),
+            budget,
+            models: match &self.models {
+                Some(models) => models.clone().unwrap_or_default(),
+                None => limits.models.clone(),
+            },
+        })
+    }
+}
+
+/// Answer of `GET /keys/{id}`: a key and what is used of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyShown {
+    /// What is known of it.
+    pub record: KeyRecord,
+    /// What is used of it now.
+    #[serde(rename = "use")]
+    pub used: KeyUse,
 }
 
 /// Answer of `POST /keys`: the only time the secret is ever shown.
@@ -79,6 +179,59 @@ pub struct Books {
     pub earnings: Vec<Earnings>,
     /// Whether they add up to the nano.
     pub conserved: bool,
+}
+
+/// Answer of `GET /accounts/{id}/usage`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageOf {
+    /// Whose.
+    pub account: AccountId,
+    /// The first day.
+    pub from: Day,
+    /// The last day.
+    pub to: Day,
+    /// The sums of each day, key and model, in that order.
+    pub usage: Vec<Usage>,
+}
+
+/// `PUT /providers/{id}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Admittance {
+    /// Whether it may join, whatever the settings say.
+    pub admission: Admission,
+}
+
+/// What operators have said of a provider.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admitted {
+    /// Its public key.
+    pub provider: ProviderId,
+    /// Whether it may join; `null` leaves that to the settings.
+    pub admission: Option<Admission>,
+}
+
+/// Answer of `GET /providers`: those of which something was said, ordered by key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Providers {
+    /// The providers.
+    pub providers: Vec<Admitted>,
+}
+
+/// Answer of `GET /audit`: a page of what operators did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audit {
+    /// The entries, oldest first. The last one's cursor leads to the next page; a page without any was behind the end.
+    pub entries: Vec<Audited>,
+}
+
+/// Something an operator did, and where that stands in the trail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audited {
+    /// Where.
+    pub cursor: Cursor,
+    /// What.
+    pub entry: AuditEntry,
 }
 
 /// Any answer that is no success.

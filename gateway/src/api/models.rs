@@ -16,26 +16,32 @@ use crate::app::{App, Worker};
 use crate::reject::Reject;
 use crate::request::auth;
 
-/// Every model some provider serves, by name.
+/// Every model some provider serves and the key may call, by name.
 ///
 /// # Errors
 /// [`Reject::Unauthorized`] without a good key.
 pub async fn list(State(worker): State<Arc<Worker>>, headers: HeaderMap) -> Result<Json<ModelList>, Reject> {
-    auth::holder(&worker.app, &headers).await?;
-    Ok(Json(ModelList::new(models(&worker.app).into_values().collect())))
+    let key = auth::holder(&worker.app, &headers).await?;
+    let models = models(&worker.app).into_values();
+    let allowed = models.filter(|model| key.limits.allows(&model.id));
+    Ok(Json(ModelList::new(allowed.collect())))
 }
 
 /// One model, or with `/endpoints` behind its name who serves it. A model's name may hold slashes.
 ///
 /// # Errors
-/// [`Reject::UnknownModel`] if nobody serves it, [`Reject::Unauthorized`] without a good key.
+/// [`Reject::UnknownModel`] if nobody serves it or the key may not call it, [`Reject::Unauthorized`] without a good key.
 pub async fn show(
     State(worker): State<Arc<Worker>>,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Reject> {
-    auth::holder(&worker.app, &headers).await?;
-    if let Some(model) = id.strip_suffix("/endpoints") {
+    let key = auth::holder(&worker.app, &headers).await?;
+    let model = id.strip_suffix("/endpoints");
+    if !key.limits.allows(model.unwrap_or(&id)) {
+        return Err(Reject::UnknownModel(model.unwrap_or(&id).to_owned()));
+    }
+    if let Some(model) = model {
         let data = endpoints::of(&worker.app, model)?;
         return Ok(Json(Data { data }).into_response());
     }

@@ -6,14 +6,19 @@ use filature_billing::{AccountId, KeyId, KeyRecord};
 
 use super::Failure;
 use super::expiry::Expiry;
+use super::limits::{self, Changes, Limits, OrNone};
 use super::output::{self, Table};
 use super::reach::{Missing, Where};
-use crate::admin::NewKey;
+use crate::admin::{KeyPatch, NewKey};
 use crate::clock::now_ms;
 
 const EXAMPLES: &str = "\
 Examples:
   filature keys create --account acct_… --name laptop --expires 30d
+  filature keys create --account acct_… --requests-per-min 60 --tokens-per-min 100000 --concurrent 4
+  filature keys create --account acct_… --budget 5 --budget-period month --model qwen/qwen3-8b
+  filature keys update key_… --budget 10 --tokens-per-min none
+  filature keys show key_…
   filature keys list --account acct_…
   filature keys revoke key_…
 
@@ -33,6 +38,30 @@ pub(super) enum Keys {
         /// When it expires: after a time (`90s`, `15m`, `12h`, `30d`, `8w`) or at one (`2027-01-31T00:00:00Z`).
         #[arg(long, value_name = "WHEN")]
         expires: Option<Expiry>,
+        #[command(flatten)]
+        limits: Limits,
+        #[command(flatten)]
+        at: Where,
+    },
+    /// Show a key, its limits, and what is used of them.
+    Show {
+        /// The key's id (`key_…`), not its secret.
+        key: KeyId,
+        #[command(flatten)]
+        at: Where,
+    },
+    /// Change a key's name, expiry or limits; every call after it feels them.
+    Update {
+        /// The key's id (`key_…`), not its secret.
+        key: KeyId,
+        /// Another name.
+        #[arg(long)]
+        name: Option<String>,
+        /// Another expiry, as with `create`, or `none`.
+        #[arg(long, value_name = "WHEN")]
+        expires: Option<OrNone<Expiry>>,
+        #[command(flatten)]
+        limits: Changes,
         #[command(flatten)]
         at: Where,
     },
@@ -60,6 +89,7 @@ pub(super) fn run(command: Keys) -> Result<(), Failure> {
                 account,
                 name,
                 expires,
+                limits,
                 at,
             } => {
                 let expires_ms = expires.map(|expiry| expiry.at_ms(now_ms()));
@@ -68,15 +98,44 @@ pub(super) fn run(command: Keys) -> Result<(), Failure> {
                     account,
                     name,
                     expires_ms,
+                    limits: limits.take(),
                 };
                 let created = ledger.admin.create_key(&new).await.context("no key was made")?;
                 output::show(at.json, &created, || {
-                    let mut out = one(&created.record);
+                    let mut out = one(&created.record, &ledger.config.pricing.symbol);
                     out.push_str(&output::facts(&[("api_key", created.key.clone())]));
                     out
                 })?;
                 output::note("this is the only time the key is shown");
                 Ok(())
+            }
+            Keys::Show { key, at } => {
+                let ledger = at.reach(Missing::Refuse).await?;
+                let shown = ledger.admin.key(&key).await.context("nothing to show")?;
+                let symbol = &ledger.config.pricing.symbol;
+                output::show(at.json, &shown, || {
+                    output::facts(&[facts(&shown.record, symbol), limits::used(&shown, symbol)].concat())
+                })
+            }
+            Keys::Update {
+                key,
+                name,
+                expires,
+                limits,
+                at,
+            } => {
+                let patch = KeyPatch {
+                    name,
+                    expires_ms: expires.map(|expires| expires.0.map(|expiry| expiry.at_ms(now_ms()))),
+                    limits: limits.take(),
+                };
+                if patch == KeyPatch::default() {
+                    return Err(Failure::Usage("nothing to change was given".to_owned()));
+                }
+                let ledger = at.reach(Missing::Refuse).await?;
+                let updated = ledger.admin.update_key(&key, &patch).await;
+                let updated = updated.context("nothing was changed")?;
+                output::show(at.json, &updated, || one(&updated, &ledger.config.pricing.symbol))
             }
             Keys::List { account, at } => {
                 let ledger = at.reach(Missing::Refuse).await?;
@@ -86,13 +145,17 @@ pub(super) fn run(command: Keys) -> Result<(), Failure> {
             Keys::Revoke { key, at } => {
                 let ledger = at.reach(Missing::Refuse).await?;
                 let revoked = ledger.admin.revoke_key(&key).await.context("nothing was revoked")?;
-                output::show(at.json, &revoked, || one(&revoked))
+                output::show(at.json, &revoked, || one(&revoked, &ledger.config.pricing.symbol))
             }
         }
     })
 }
 
-fn one(key: &KeyRecord) -> String {
+fn one(key: &KeyRecord, symbol: &str) -> String {
+    output::facts(&facts(key, symbol))
+}
+
+fn facts(key: &KeyRecord, symbol: &str) -> Vec<(&'static str, String)> {
     let mut facts = vec![
         ("key", key.id.to_string()),
         ("account", key.account.to_string()),
@@ -105,7 +168,8 @@ fn one(key: &KeyRecord) -> String {
         ),
     ];
     facts.extend(key.revoked_ms.map(|at| ("revoked", output::time(at))));
-    output::facts(&facts)
+    facts.extend(limits::facts(&key.limits, symbol));
+    facts
 }
 
 fn many(keys: &[KeyRecord], now_ms: u64) -> String {

@@ -13,6 +13,9 @@ use super::Failure;
 /// Decimals of a displayed amount: those of a nano.
 const NANO_PER_COIN: u128 = 1_000_000_000;
 
+/// Room for a fact's name, in characters.
+const FACT_CHARS_MIN: usize = 10;
+
 /// Runs a short command to its end.
 pub(super) fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -71,9 +74,11 @@ pub(super) fn amount(nano: i128, symbol: &str) -> String {
 
 /// One thing: a line per fact.
 pub(super) fn facts(facts: &[(&str, String)]) -> String {
+    let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    let width = width.max(FACT_CHARS_MIN);
     facts
         .iter()
-        .map(|(name, value)| format!("{name:<10} {}\n", printable(value)))
+        .map(|(name, value)| format!("{name:<width$} {}\n", printable(value)))
         .collect()
 }
 

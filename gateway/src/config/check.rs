@@ -7,13 +7,14 @@ use super::names;
 use super::problem::{Origin, Problem};
 use super::providers::is_http_url;
 use super::settings::Config;
-use super::value::Registration;
+use crate::admin::AdminToken;
 
 /// Adds what is wrong; `origin` says where a setting was written.
 pub(super) fn rules(config: &Config, origin: &dyn Fn(&str, &str) -> Origin, problems: &mut Vec<Problem>) {
     let mut rules = Rules { origin, problems };
     rules.server(config);
     rules.ledger(config);
+    rules.admin(config);
     rules.upstream(config);
     rules.tunnels(config);
     rules.telemetry(config);
@@ -72,6 +73,26 @@ impl Rules<'_> {
         }
     }
 
+    fn admin(&mut self, config: &Config) {
+        let admin = &config.admin;
+        for (number, token) in (1..).zip(&admin.tokens) {
+            // Not quoted: it may be the token itself, put there by mistake.
+            if let Err(error) = token.parse::<AdminToken>() {
+                let what = format!("the {number}. entry {error}");
+                self.refuse(
+                    "admin",
+                    "tokens",
+                    what,
+                    "allowed: what `filature admin token NAME` prints",
+                );
+            }
+        }
+        if admin.listen.is_some() && admin.tokens.is_empty() && admin.tokens_file.is_none() {
+            let what = "nobody could use it: admin.tokens and admin.tokens_file are empty".to_owned();
+            self.refuse("admin", "listen", what, "make a token with `filature admin token NAME`");
+        }
+    }
+
     fn upstream(&mut self, config: &Config) {
         let upstream = &config.upstream;
         for (name, value) in [
@@ -88,10 +109,6 @@ impl Rules<'_> {
 
     fn tunnels(&mut self, config: &Config) {
         let tunnels = &config.tunnels;
-        if tunnels.open == Registration::AllowList && tunnels.allow.is_empty() && config.providers.is_empty() {
-            let what = "nobody could serve a call: tunnels.allow is empty and no provider is configured".to_owned();
-            self.refuse("tunnels", "open", what, "list keys in tunnels.allow, or set `open`");
-        }
         for key in &tunnels.allow {
             if key.parse::<PublicKey>().is_err() {
                 self.refuse(

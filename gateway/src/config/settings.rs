@@ -118,6 +118,17 @@ settings! {
         fee_bps: u32 = 500, 0..=10_000;
     }
 
+    /// The operator's API over HTTP. The command line needs none of it.
+    pub struct AdminSettings as admin {
+        /// Address and port of the admin API (`/admin/v1/…`). It speaks plain HTTP: reach it from other machines through a
+        /// proxy with TLS. None serves none.
+        listen: Option<SocketAddr> = None;
+        /// Who may use it: `NAME:HASH` each, as `filature admin token NAME` prints them. The audit trail names them.
+        tokens: Vec<String> = Vec::new();
+        /// File with more of them, one a line, read at the start. Empty lines and those with `#` in front do not count.
+        tokens_file: Option<String> = None;
+    }
+
     /// How prices are shown.
     pub struct PricingSettings as pricing {
         /// Symbol of the coin beside displayed amounts. Money itself is counted in nano, a billionth of it.
@@ -173,7 +184,8 @@ settings! {
 
     /// Who may connect as a provider, and how tunnels are watched.
     pub struct TunnelsSettings as tunnels {
-        /// Who may open a tunnel: any provider with a valid offer, or only those in `allow`.
+        /// Who may open a tunnel: any provider with a valid offer, or only those in `allow`. What `filature providers` says
+        /// of one counts before either.
         open: Registration = Registration::Open;
         /// Public keys (64 hexadecimal digits) of the providers admitted when `open` is `allow-list`.
         allow: Vec<String> = Vec::new();

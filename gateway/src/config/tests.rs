@@ -158,10 +158,6 @@ fn settings_that_contradict_each_other_are_refused_where_they_were_written() {
             "default: upstream.gap_timeout_ms: 30000 is longer",
         ),
         (
-            "[tunnels]\nopen = \"allow-list\"",
-            "f.toml:2: tunnels.open: nobody could serve a call",
-        ),
-        (
             "[tunnels]\nallow = [\"ab\"]",
             "f.toml:2: tunnels.allow: \"ab\" is no public key; ",
         ),

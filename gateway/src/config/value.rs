@@ -187,6 +187,25 @@ impl Value for Option<String> {
     }
 }
 
+/// `None` is an absent setting, as with texts.
+impl Value for Option<SocketAddr> {
+    fn read(raw: &Raw) -> Option<Self> {
+        if raw.text()?.trim().is_empty() {
+            return Some(None);
+        }
+        SocketAddr::read(raw).map(Some)
+    }
+    fn allowed() -> String {
+        format!("{}, or empty for none", SocketAddr::allowed())
+    }
+    fn show(&self) -> String {
+        self.map_or_else(|| "\"\"".to_owned(), |address| address.show())
+    }
+    fn show_default(&self) -> String {
+        self.map_or_else(|| "none".to_owned(), |address| address.show())
+    }
+}
+
 /// Lists stand as arrays in the file and separated by commas in variables and flags.
 impl Value for Vec<String> {
     fn read(raw: &Raw) -> Option<Self> {

@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use filature_billing::ProviderId as Payee;
+use filature_billing::{Admission, ProviderId as Payee};
 use filature_openapi::call::Endpoint;
 use filature_provider_sdk::offer::Offer;
 use filature_provider_sdk::tunnel::{
@@ -42,6 +42,8 @@ const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// A connection that answers no ping for this long is gone.
 const PING_EVERY: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// After so many statuses it is asked again whether the provider may be here.
+const STATUSES_PER_ADMISSION: u64 = 5;
 /// The authority that requests in a tunnel carry; the agent has no other.
 const AUTHORITY: &str = "http://provider";
 
@@ -231,8 +233,12 @@ impl Drop for Joined {
 }
 
 fn provider(tunnel: &Arc<Tunnel>, offer: &Offer) -> Provider {
-    let payee = Payee::parse(&offer.provider.to_string()).expect("a key in hex is an id");
-    Provider::new(payee, &offer.name, offer.models.clone(), Reach::Tunnel(tunnel.clone()))
+    Provider::new(
+        payee(offer),
+        &offer.name,
+        offer.models.clone(),
+        Reach::Tunnel(tunnel.clone()),
+    )
 }
 
 /// Asks for the hello and checks it.
@@ -243,16 +249,30 @@ async fn introduce(app: &App, tunnel: &Tunnel, authority: &str, timeout: Duratio
         .await?;
     let hello: Hello = serde_json::from_slice(&answer).context("the hello is not understood")?;
     let offer = verify_hello(&hello, &challenge, authority, now_ms())?;
-    let tunnels = &app.config.tunnels;
-    if tunnels.open == Registration::AllowList
-        && !tunnels
-            .allow
-            .iter()
-            .any(|allowed| *allowed == offer.provider.to_string())
-    {
-        bail!("the provider {} is not on this gateway's allow-list", offer.provider);
-    }
+    let said = app.ledger.admission(&payee(&offer)).await;
+    let said = said.context("the ledger cannot say now who may join")?;
+    check_admission(app, &offer, said)?;
     Ok(offer)
+}
+
+/// Whether a provider may be here: what operators have said of it counts before the settings.
+fn check_admission(app: &App, offer: &Offer, said: Option<Admission>) -> anyhow::Result<()> {
+    let tunnels = &app.config.tunnels;
+    let is_listed = || {
+        let key = offer.provider.to_string();
+        tunnels.allow.contains(&key)
+    };
+    match said {
+        Some(Admission::Deny) => bail!("the provider {} is kept out by the operator", offer.provider),
+        None if tunnels.open == Registration::AllowList && !is_listed() => {
+            bail!("the provider {} is not on this gateway's allow-list", offer.provider)
+        }
+        Some(Admission::Allow) | None => Ok(()),
+    }
+}
+
+fn payee(offer: &Offer) -> Payee {
+    Payee::parse(&offer.provider.to_string()).expect("a key in hex is an id")
 }
 
 /// Polls the agent's status until it stops answering or its offer ends.
@@ -264,7 +284,7 @@ async fn watch(
     timeout: Duration,
 ) -> anyhow::Result<()> {
     let every = Duration::from_millis(app.config.tunnels.status_every_ms);
-    loop {
+    for status_number in 1_u64.. {
         tokio::time::sleep(every).await;
         let status: Status = serde_json::from_slice(&tunnel.ask(STATUS_PATH, None, timeout).await?)?;
         let id = provider(tunnel, &offer).id;
@@ -278,6 +298,14 @@ async fn watch(
         }
         if offer.expires_at_ms <= now_ms() {
             bail!("the offer has expired");
+        }
+        // Who has joined stays while the ledger cannot say.
+        if status_number % STATUSES_PER_ADMISSION == 0
+            && let Ok(said) = app.ledger.admission(&payee(&offer)).await
+            && let Err(refused) = check_admission(app, &offer, said)
+        {
+            tell_refused(tunnel, &refused, timeout).await;
+            return Err(refused);
         }
         let now = app.clock.now();
         if status.draining {
@@ -293,6 +321,7 @@ async fn watch(
             app.fleet.tell(event, now);
         }
     }
+    Ok(())
 }
 
 /// Tells the agent why it is not let in, for its operator to read. Best effort.

@@ -4,12 +4,14 @@
 //! The quote is an upper bound of what the call can cost at the dearest price its plan may use. A caller who set no
 //! limit on the output gets what the balance affords, up to what the providers offer.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use filature_billing::{Nano, Price, Reserve, ReserveError};
-use filature_openapi::call::{Endpoint, Tier};
+use filature_billing::{KeyRecord, Nano, Price, RateState, Reserve, ReserveError, Reserved};
+use filature_openapi::call::{CallView, Endpoint, Tier};
 use filature_router::{Ask, Attempt, NoRoute, Plan, ProviderId, Rank, Unfit};
 
+use super::auth::Caller;
 use super::live::{Listed, LiveCalls};
 use super::queue::{self, Waited};
 use super::{Answer, Call, auth, count, meter, settle};
@@ -28,6 +30,8 @@ pub struct Admitted {
     pub held: Nano,
     /// The dearest price that this covers.
     pub ceiling: filature_router::Price,
+    /// What is left of the key's limits per minute.
+    pub limits: RateState,
     /// The most output tokens a choice may have, so that the cost stays below what is held.
     pub output_tokens_max: u32,
     /// That limit, where the engine must be told because the caller set none and affords less than is offered.
@@ -53,7 +57,7 @@ pub async fn admit(worker: &Worker, call: &Call, answer: &mut Answer) -> Result<
         let quote = Quote::of(&worker.app, &plan, call);
         let most = quote.price(quote.output_tokens_max)?;
         match reserve(worker, call, &quote, most, expires_ms).await {
-            Ok(held) => {
+            Ok(Reserved { held, limits }) => {
                 let told = (held < most).then(|| quote.affordable(held));
                 let first = plan.attempts.first();
                 return Ok(Some(Admitted {
@@ -62,20 +66,63 @@ pub async fn admit(worker: &Worker, call: &Call, answer: &mut Answer) -> Result<
                     ceiling: plan.dearest_price(),
                     plan,
                     held,
+                    limits,
                     output_tokens_max: told.unwrap_or(quote.output_tokens_max),
                     told_output_tokens_max: told,
                     listed: LiveCalls::list(&worker.app, &call.id, &call.key.account, expires_ms),
                 }));
             }
             // A dear provider at the end of the plan must not keep a caller from those it can pay.
-            Err(Reject::InsufficientCredit { .. }) if plan.attempts.len() > 1 => drop_dearest(worker, &mut plan, call),
+            Err(reject @ (Reject::InsufficientCredit { .. } | Reject::BudgetSpent { .. })) => {
+                if !cheapen(worker, &mut plan, call, most)? {
+                    return Err(reject);
+                }
+            }
             Err(reject) => return Err(reject),
         }
     }
 }
 
+/// Leaves a call only the models that its key may use. A key whose record is old is looked up only where that would leave
+/// some of them out: otherwise [`confirm`] asks while the ledger reserves.
+///
+/// # Errors
+/// [`Reject::ModelNotAllowed`] if that is none of them, [`Reject::LedgerUnavailable`] if the ledger cannot be asked.
+pub async fn allow(app: &App, view: &mut CallView, mut caller: Caller) -> Result<Caller, Reject> {
+    let mut models = std::iter::once(&view.model).chain(&view.fallbacks);
+    if caller.stale.is_some() && !models.all(|model| caller.key.limits.allows(model)) {
+        let key = auth::renewed(app, &caller.key, caller.stale.take()).await?;
+        caller.key = key.unwrap_or(caller.key);
+    }
+    confine(view, &caller.key)?;
+    Ok(caller)
+}
+
+fn confine(view: &mut CallView, key: &KeyRecord) -> Result<(), Reject> {
+    if view.confine(|model| key.limits.allows(model)) {
+        Ok(())
+    } else {
+        Err(Reject::ModelNotAllowed(view.model.to_string()))
+    }
+}
+
+/// Confines a call that was let in to what is known of its key by now.
+///
+/// # Errors
+/// [`Reject::ModelNotAllowed`] if none of its models, or none that the plan has, is allowed any more.
+pub fn confirm(call: &mut Call, admitted: &mut Admitted, key: Option<Arc<KeyRecord>>) -> Result<(), Reject> {
+    let Some(key) = key else { return Ok(()) };
+    confine(&mut call.view, &key)?;
+    let attempts = &mut admitted.plan.attempts;
+    attempts.retain(|attempt| key.limits.allows(attempt.model.as_str()));
+    if attempts.is_empty() {
+        return Err(Reject::ModelNotAllowed(call.view.model.to_string()));
+    }
+    Ok(())
+}
+
 /// Reserves `most`, or what the balance affords where the caller set no limit. One round trip.
-async fn reserve(worker: &Worker, call: &Call, quote: &Quote, most: Nano, expires_ms: u64) -> Result<Nano, Reject> {
+async fn reserve(worker: &Worker, call: &Call, quote: &Quote, most: Nano, expires_ms: u64) -> Result<Reserved, Reject> {
     let app = &worker.app;
     let least = match call.view.output_tokens_max {
         Some(_) => most,
@@ -95,7 +142,7 @@ async fn reserve(worker: &Worker, call: &Call, quote: &Quote, most: Nano, expire
     let reserved = app.ledger.reserve(&reserve).await;
     let failed = matches!(reserved, Err(ReserveError::Unavailable(_)));
     app.metrics.ledger_step("reserve", began.elapsed(), failed);
-    Ok(reserved.map_err(|error| refused(error, least))?.held)
+    reserved.map_err(|error| refused(error, least))
 }
 
 /// What the call is expected to use of its key's tokens per minute: the post puts it right.
@@ -108,6 +155,18 @@ fn tokens(app: &App, call: &Call, quote: &Quote) -> u64 {
             .min(quote.output_tokens_max),
     };
     u64::from(meter::prompt_estimate(&call.view)) + u64::from(output) * quote.choices
+}
+
+/// Takes attempts out of a plan, the dearest first, until it costs less than `most`; false if no other would.
+fn cheapen(worker: &Worker, plan: &mut Plan, call: &Call, most: Nano) -> Result<bool, Reject> {
+    while plan.attempts.len() > 1 {
+        drop_dearest(worker, plan, call);
+        let quote = Quote::of(plan, call);
+        if quote.price(quote.output_tokens_max)? < most {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Takes the attempt out of a plan that is expected to cost the most.
@@ -335,10 +394,13 @@ fn refused(error: ReserveError, needed: Nano) -> Reject {
             available_nano: available,
         },
         ReserveError::RateLimited {
-            what, retry_after_ms, ..
+            what,
+            retry_after_ms,
+            state,
         } => Reject::RateLimited {
             what: what.as_str(),
             retry_after: retry_after_ms.map(Duration::from_millis),
+            state,
         },
         ReserveError::BudgetSpent { resets_ms, .. } => Reject::BudgetSpent {
             resets_in: resets_ms.map(|at_ms| Duration::from_millis(at_ms.saturating_sub(now_ms()))),

@@ -1,13 +1,14 @@
 //! Step 1, who: from the `Authorization` header to the caller.
 //!
 //! A key's hash names its account for ever, so a known key costs no look-up on a call's path: whether the key is
-//! still good is checked by the ledger in the same step that reserves the money. Read-only routes look at the key
-//! itself, at most `keys.cache_ms` old.
+//! still good is checked by the ledger in the same step that reserves the money. The models it may use are the
+//! gateway's to check: a record older than `keys.cache_ms` is read anew while the ledger reserves. Read-only routes
+//! look at the key itself, at most that old.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use filature_billing::{KeyHash, KeyRecord};
+use filature_billing::{KeyHash, KeyRecord, LedgerError};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use parking_lot::RwLock;
@@ -53,15 +54,15 @@ impl KeyCache {
         self.entries.read().get(hash).cloned()
     }
 
-    fn is_fresh(&self, entry: &Entry, now_ms: u64) -> bool {
-        u128::from(now_ms.saturating_sub(entry.looked_up_ms)) < self.fresh_for.as_millis()
+    fn is_fresh(&self, looked_up_ms: u64, now_ms: u64) -> bool {
+        u128::from(now_ms.saturating_sub(looked_up_ms)) < self.fresh_for.as_millis()
     }
 
     fn put(&self, hash: KeyHash, entry: Entry) {
         let mut entries = self.entries.write();
         if entries.len() >= self.entries_max {
             let now_ms = entry.looked_up_ms;
-            entries.retain(|_, kept| self.is_fresh(kept, now_ms));
+            entries.retain(|_, kept| self.is_fresh(kept.looked_up_ms, now_ms));
             if entries.len() >= self.entries_max {
                 entries.clear();
             }
@@ -70,15 +71,50 @@ impl KeyCache {
     }
 }
 
+/// Who makes a call.
+pub struct Caller {
+    /// What is known of the key.
+    pub key: Arc<KeyRecord>,
+    /// The key's hash, where that is older than `keys.cache_ms`.
+    pub stale: Option<KeyHash>,
+}
+
 /// The caller of a billable call: its key may have been revoked meanwhile, which the reservation will tell.
 ///
 /// # Errors
 /// [`Reject::Unauthorized`] without a known key, [`Reject::LedgerUnavailable`] if the ledger cannot be asked.
-pub async fn caller(app: &App, headers: &HeaderMap) -> Result<Arc<KeyRecord>, Reject> {
-    identify(app, headers, |cache, entry, now_ms| {
-        entry.key.is_some() || cache.is_fresh(entry, now_ms)
-    })
-    .await
+pub async fn caller(app: &App, headers: &HeaderMap) -> Result<Caller, Reject> {
+    let hash = KeyHash::of(bearer(headers)?);
+    let now_ms = now_ms();
+    if let Some(Entry {
+        key: Some(key),
+        looked_up_ms,
+    }) = app.keys.get(&hash)
+    {
+        let stale = (!app.keys.is_fresh(looked_up_ms, now_ms)).then_some(hash);
+        return Ok(Caller { key, stale });
+    }
+    let key = identify(app, hash, now_ms).await?;
+    Ok(Caller { key, stale: None })
+}
+
+/// What is known now of a caller's key; `None` where it was known well enough.
+///
+/// # Errors
+/// [`Reject::LedgerUnavailable`] if the ledger cannot be asked.
+pub async fn renewed(app: &App, key: &KeyRecord, stale: Option<KeyHash>) -> Result<Option<Arc<KeyRecord>>, Reject> {
+    let Some(hash) = stale else { return Ok(None) };
+    let looked_up_ms = now_ms();
+    let found = app.ledger.key(&key.id, Some(&key.account)).await;
+    let key = found.map_err(unavailable)?.map(Arc::new);
+    app.keys.put(
+        hash,
+        Entry {
+            key: key.clone(),
+            looked_up_ms,
+        },
+    );
+    Ok(key)
 }
 
 /// The holder of a key that is good now, at most `keys.cache_ms` old.
@@ -86,7 +122,7 @@ pub async fn caller(app: &App, headers: &HeaderMap) -> Result<Arc<KeyRecord>, Re
 /// # Errors
 /// As [`caller`], and [`Reject::Unauthorized`] for a revoked or expired key.
 pub async fn holder(app: &App, headers: &HeaderMap) -> Result<Arc<KeyRecord>, Reject> {
-    let key = identify(app, headers, KeyCache::is_fresh).await?;
+    let key = identify(app, KeyHash::of(bearer(headers)?), now_ms()).await?;
     if key.revoked_ms.is_some() {
         return Err(Reject::Unauthorized(REVOKED));
     }
@@ -96,15 +132,10 @@ pub async fn holder(app: &App, headers: &HeaderMap) -> Result<Arc<KeyRecord>, Re
     Ok(key)
 }
 
-async fn identify(
-    app: &App,
-    headers: &HeaderMap,
-    usable: impl Fn(&KeyCache, &Entry, u64) -> bool,
-) -> Result<Arc<KeyRecord>, Reject> {
-    let hash = KeyHash::of(bearer(headers)?);
-    let now_ms = now_ms();
-    let cached = app.keys.get(&hash).filter(|entry| usable(&app.keys, entry, now_ms));
-    let entry = match cached {
+/// The key with this hash, from the cache while what that knows is fresh.
+async fn identify(app: &App, hash: KeyHash, now_ms: u64) -> Result<Arc<KeyRecord>, Reject> {
+    let cached = app.keys.get(&hash);
+    let entry = match cached.filter(|entry| app.keys.is_fresh(entry.looked_up_ms, now_ms)) {
         Some(entry) => entry,
         None => look_up(app, hash, now_ms).await?,
     };
@@ -112,16 +143,18 @@ async fn identify(
 }
 
 async fn look_up(app: &App, hash: KeyHash, now_ms: u64) -> Result<Entry, Reject> {
-    let key = app.ledger.key_by_hash(&hash).await.map_err(|error| {
-        tracing::warn!(%error, "a key could not be looked up");
-        Reject::LedgerUnavailable
-    })?;
+    let key = app.ledger.key_by_hash(&hash).await.map_err(unavailable)?;
     let entry = Entry {
         key: key.map(Arc::new),
         looked_up_ms: now_ms,
     };
     app.keys.put(hash, entry.clone());
     Ok(entry)
+}
+
+fn unavailable(error: LedgerError) -> Reject {
+    tracing::warn!(%error, "a key could not be looked up");
+    Reject::LedgerUnavailable
 }
 
 fn bearer(headers: &HeaderMap) -> Result<&str, Reject> {

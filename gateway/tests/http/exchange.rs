@@ -37,7 +37,8 @@ const VARIABLE_FIELDS: &[&str] = &[
 
 /// What was asked and answered, as text.
 pub struct Exchanges<'a> {
-    gateway: &'a Gateway,
+    gateway: std::marker::PhantomData<&'a Gateway>,
+    port: u16,
     key: String,
     text: String,
 }
@@ -62,7 +63,8 @@ impl Answer {
 impl<'a> Exchanges<'a> {
     pub fn new(gateway: &'a Gateway) -> Self {
         Self {
-            gateway,
+            gateway: std::marker::PhantomData,
+            port: gateway.port,
             key: gateway.key.clone(),
             text: String::new(),
         }
@@ -76,6 +78,11 @@ impl<'a> Exchanges<'a> {
     /// GETs a path and writes the exchange down.
     pub async fn get(&mut self, path: &str) -> Answer {
         self.exchange(&format!("GET {path}"), "", b"").await
+    }
+
+    /// Asks another port from now on.
+    pub fn at_port(&mut self, port: u16) {
+        self.port = port;
     }
 
     /// POSTs a body and writes the exchange down.
@@ -109,7 +116,7 @@ impl<'a> Exchanges<'a> {
 
     async fn send(&self, request: &[u8]) -> Answer {
         let sent = async {
-            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.gateway.port))
+            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))
                 .await
                 .expect("a connection");
             stream.write_all(request).await.expect("sent");

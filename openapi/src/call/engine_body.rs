@@ -66,7 +66,7 @@ impl CallView {
         let places = &self.places;
         let mut own = [places.provider, places.route, places.models];
         match places.model {
-            Some(at) if *name == *self.model && self.variant.is_none() => {
+            Some(at) if *name == *self.model && self.variant.is_none() && !places.is_model_other => {
                 if !added.is_empty() {
                     edits.replace(at.behind(), added);
                 }

@@ -3,7 +3,7 @@
 use super::fields::Fields;
 use super::names::Field;
 use super::nested::{elements, word};
-use super::{BadCall, MODEL_BYTES_MAX, values};
+use super::{BadCall, CallView, MODEL_BYTES_MAX, values};
 
 /// The most models one call may name in `models`.
 pub const MODELS_MAX: usize = 8;
@@ -104,6 +104,25 @@ pub(super) fn tier(fields: &Fields<'_>) -> Result<Tier, BadCall> {
 pub(super) fn route(fields: &Fields<'_>) -> Result<(), BadCall> {
     let raw = fields.get(Field::Route);
     raw.map_or(Ok(()), |raw| word("route", raw, &[("fallback", ())]))
+}
+
+impl CallView {
+    /// Leaves only the models that `allows` says yes to; the first of them leads. False, and nothing is changed, if that
+    /// would leave none.
+    pub fn confine(&mut self, allows: impl Fn(&str) -> bool) -> bool {
+        if allows(&self.model) {
+            if !self.fallbacks.iter().all(|model| allows(model)) {
+                self.fallbacks = self.fallbacks.iter().filter(|model| allows(model)).cloned().collect();
+            }
+            return true;
+        }
+        let mut allowed = self.fallbacks.iter().filter(|model| allows(model)).cloned();
+        let Some(model) = allowed.next() else { return false };
+        self.fallbacks = allowed.collect();
+        self.model = model;
+        self.places.is_model_other = true;
+        true
+    }
 }
 
 #[cfg(test)]

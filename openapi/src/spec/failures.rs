@@ -37,6 +37,13 @@ const NO_CREDIT: Failure = Failure {
     code: Some("insufficient_quota"),
     message: "This call may cost 120000 nano and the account has 4000.",
 };
+const NOT_ALLOWED: Failure = Failure {
+    status: 403,
+    meaning: "The API key is confined to other models.",
+    kind: "invalid_request_error",
+    code: Some("model_not_found"),
+    message: "This API key does not have access to the model `qwen3-8b`.",
+};
 const UNKNOWN: Failure = Failure {
     status: 404,
     meaning: "There is no such model, call or route.",
@@ -67,7 +74,8 @@ const ENGINE_REFUSED: Failure = Failure {
 };
 const TOO_MANY: Failure = Failure {
     status: 429,
-    meaning: "Every provider that fits is at its limit. `Retry-After` says when to try again.",
+    meaning: "Every provider that fits is at its limit, or a limit or the budget of the API key is reached. `Retry-After`, \
+              where it is given, says when to try again.",
     kind: "rate_limit_error",
     code: Some("providers_full"),
     message: "Every provider of this model is at its limit. Try again shortly.",
@@ -111,6 +119,7 @@ impl IntoResponses for CallFailures {
             INVALID,
             NO_KEY,
             NO_CREDIT,
+            NOT_ALLOWED,
             UNKNOWN,
             SLOW_CALLER,
             TOO_LARGE,
@@ -130,6 +139,15 @@ pub(super) struct ListFailures;
 impl IntoResponses for ListFailures {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         responses(&[NO_KEY, INTERNAL, UNAVAILABLE])
+    }
+}
+
+/// What can go wrong with a question that has particulars.
+pub(super) struct AskFailures;
+
+impl IntoResponses for AskFailures {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        responses(&[INVALID, NO_KEY, INTERNAL, UNAVAILABLE])
     }
 }
 

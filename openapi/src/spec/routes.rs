@@ -2,9 +2,9 @@
 #![expect(dead_code, reason = "these functions carry attributes and are never called")]
 
 use super::answers::{ChatAnswer, ChatChunk, CompletionAnswer, EmbeddingAnswer, Receipt};
-use super::failures::{CallFailures, ListFailures, LookupFailures};
+use super::failures::{AskFailures, CallFailures, ListFailures, LookupFailures};
 use super::schemas::{ChatRequest, CompletionRequest, EmbeddingRequest};
-use crate::account::{Credits, Data, Generation, KeyInfo};
+use crate::account::{Credits, Data, Generation, KeyInfo, UsageReport};
 use crate::models::{ModelEndpoints, ModelList, ModelObject};
 
 /// Continue a chat.
@@ -18,7 +18,15 @@ use crate::models::{ModelEndpoints, ModelList, ModelObject};
         (
             status = 200, description = "The answer, or with `stream` its chunks as server-sent events.",
             content((ChatAnswer = "application/json"), (ChatChunk = "text/event-stream")),
-            headers(("X-Generation-Id" = String, description = "The call's id.")),
+            headers(
+                ("X-Generation-Id" = String, description = "The call's id."),
+                ("x-ratelimit-limit-requests" = u64, description = "The key's requests per minute; as the five others, only where it has the limit."),
+                ("x-ratelimit-remaining-requests" = u64, description = "What is left of them."),
+                ("x-ratelimit-reset-requests" = String, description = "When all are back, such as `6m0s`."),
+                ("x-ratelimit-limit-tokens" = u64, description = "The key's tokens per minute."),
+                ("x-ratelimit-remaining-tokens" = u64, description = "What is left of them."),
+                ("x-ratelimit-reset-tokens" = String, description = "When all are back."),
+            ),
         ),
         CallFailures,
     ),
@@ -34,7 +42,15 @@ fn chat_completions() {}
         (
             status = 200, description = "The answer, or with `stream` its chunks as server-sent events.",
             content((CompletionAnswer = "application/json"), (CompletionAnswer = "text/event-stream")),
-            headers(("X-Generation-Id" = String, description = "The call's id.")),
+            headers(
+                ("X-Generation-Id" = String, description = "The call's id."),
+                ("x-ratelimit-limit-requests" = u64, description = "The key's requests per minute; as the five others, only where it has the limit."),
+                ("x-ratelimit-remaining-requests" = u64, description = "What is left of them."),
+                ("x-ratelimit-reset-requests" = String, description = "When all are back, such as `6m0s`."),
+                ("x-ratelimit-limit-tokens" = u64, description = "The key's tokens per minute."),
+                ("x-ratelimit-remaining-tokens" = u64, description = "What is left of them."),
+                ("x-ratelimit-reset-tokens" = String, description = "When all are back."),
+            ),
         ),
         CallFailures,
     ),
@@ -49,7 +65,15 @@ fn completions() {}
     responses(
         (
             status = 200, description = "The vectors.", body = EmbeddingAnswer,
-            headers(("X-Generation-Id" = String, description = "The call's id.")),
+            headers(
+                ("X-Generation-Id" = String, description = "The call's id."),
+                ("x-ratelimit-limit-requests" = u64, description = "The key's requests per minute; as the five others, only where it has the limit."),
+                ("x-ratelimit-remaining-requests" = u64, description = "What is left of them."),
+                ("x-ratelimit-reset-requests" = String, description = "When all are back, such as `6m0s`."),
+                ("x-ratelimit-limit-tokens" = u64, description = "The key's tokens per minute."),
+                ("x-ratelimit-remaining-tokens" = u64, description = "What is left of them."),
+                ("x-ratelimit-reset-tokens" = String, description = "When all are back."),
+            ),
         ),
         CallFailures,
     ),
@@ -98,6 +122,29 @@ fn key() {}
     security(("api_key" = [])),
 )]
 fn credits() {}
+
+/// Show what the account used, by day, model and key.
+///
+/// Every key sees the use of its whole account, as with `/v1/credits`; `key` narrows it down.
+#[utoipa::path(
+    get, path = "/v1/usage", operation_id = "getUsage", tag = "account",
+    params(
+        ("from" = Option<String>, Query, description = "The first day of UTC (`2026-11-01`); else 30 days up to the last."),
+        ("to" = Option<String>, Query, description = "The last day; else today. At most 400 days."),
+        ("group_by" = Option<String>, Query, description = "What to tell apart: `day`, `model`, `key`, separated by commas; else all."),
+        ("key" = Option<String>, Query, description = "Only what this key used: its id, or `self` for the one this is asked with."),
+        ("format" = Option<String>, Query, description = "`json` or `csv`; else what `Accept` asks for."),
+    ),
+    responses(
+        (
+            status = 200, description = "The sums.",
+            content((UsageReport = "application/json"), (String = "text/csv")),
+        ),
+        AskFailures,
+    ),
+    security(("api_key" = [])),
+)]
+fn usage() {}
 
 /// Show a finished call.
 #[utoipa::path(

@@ -1,12 +1,12 @@
-//! What operators and deposits write: accounts, money, keys, and the audit trail.
+//! What operators and deposits write: accounts, money, keys, what they say of providers, and the audit trail.
 
-use redb::ReadableTable;
+use redb::{ReadableTable, ReadableTableMetadata};
 
 use super::{Entered, Tables, balance};
 use crate::embedded::store::damaged;
-use crate::id::{AccountId, KeyId};
+use crate::id::{AccountId, KeyId, ProviderId};
 use crate::key::{KeyChange, KeyHash, KeyRecord};
-use crate::ledger::{Deposit, LedgerError};
+use crate::ledger::{ADMISSIONS_MAX, Admission, Deposit, LedgerError};
 
 impl Tables<'_> {
     /// Writes a deposit, unless its id is known. Returns whether it was new.
@@ -114,6 +114,19 @@ impl Tables<'_> {
                 }
             }
         }
+        Ok(Ok(true))
+    }
+
+    /// Writes what operators say of a provider, or forgets it.
+    pub(in crate::embedded) fn admit(&mut self, provider: &ProviderId, admission: Option<Admission>) -> Entered<bool> {
+        let Some(admission) = admission else {
+            return Ok(Ok(self.admissions.remove(provider.as_str())?.is_some()));
+        };
+        let is_known = self.admissions.get(provider.as_str())?.is_some();
+        if !is_known && self.admissions.len()? >= ADMISSIONS_MAX {
+            return Ok(Err(LedgerError::TooLarge("the list of providers")));
+        }
+        self.admissions.insert(provider.as_str(), admission.as_str())?;
         Ok(Ok(true))
     }
 }

@@ -56,6 +56,10 @@ class Operator:
         created = self.run("keys", "create", "--account", account, *extra)
         return created["record"]["id"], created["key"]
 
+    def update_key(self, key: str, *changes: str) -> Any:
+        """Changes a key's name, expiry or limits."""
+        return self.run("keys", "update", key, *changes)
+
     def keys(self, account: str) -> list[dict[str, Any]]:
         """The account's keys, without their secrets."""
         return self.run("keys", "list", "--account", account)["keys"]

@@ -141,3 +141,31 @@ fn every_route_knows_them() {
         assert_eq!((&*view.model, view.tier, view.fallbacks.len()), ("a", Tier::Flex, 1));
     }
 }
+
+#[test]
+fn a_confined_call_keeps_what_is_allowed_and_names_it_to_the_engine() {
+    use super::super::ForEngine;
+    let rest = r#""messages":[{"role":"user","content":"hi"}]"#;
+    let body = format!(r#"{{"model":"a","models":["b","c"],{rest}}}"#);
+    let check = |allowed: &str, found: Option<(&str, &[&str])>| {
+        let mut view = view(ChatCompletions, &body);
+        let done = view.confine(|model| allowed.contains(model));
+        let left: Vec<&str> = view.fallbacks.iter().map(|name| &**name).collect();
+        assert_eq!(done.then_some((&*view.model, &*left)), found, "{allowed}");
+        let engine = ForEngine {
+            model: &view.model,
+            output_tokens_max: None,
+            continuation: None,
+        };
+        let bytes = bytes::Bytes::copy_from_slice(body.as_bytes());
+        let sent = view.body_for_engine(&bytes, engine).into_bytes();
+        let named = format!(r#"{{"model":"{}",{rest}}}"#, view.model);
+        assert_eq!(sent, named.as_bytes(), "{allowed}");
+    };
+    check("abc", Some(("a", &["b", "c"])));
+    check("ac", Some(("a", &["c"])));
+    check("a", Some(("a", &[])));
+    check("bc", Some(("b", &["c"])));
+    check("c", Some(("c", &[])));
+    check("", None);
+}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import openai
 import pytest
@@ -49,6 +50,32 @@ def test_no_usable_key(shared_caller: Caller, headers: dict[str, str], path: str
     assert answer.status == 401
     assert answer.headers["www-authenticate"].startswith("Bearer")
     assert answer.json["error"]["code"] == "invalid_api_key"
+
+
+def test_the_limits_of_a_key_are_told_as_openai_tells_them(caller: Caller, model: str):
+    caller.operator.update_key(caller.key_id, "--requests-per-min", "2", "--tokens-per-min", "1000000")
+    for left in ("1", "0"):
+        raw = caller.client.chat.completions.with_raw_response.create(model=model, messages=MESSAGES, max_tokens=1)
+        assert raw.parse().choices
+        assert raw.headers["x-ratelimit-limit-requests"] == "2"
+        assert raw.headers["x-ratelimit-remaining-requests"] == left
+        assert re.fullmatch(r"(\d+m)?\d+(\.\d+)?m?s", raw.headers["x-ratelimit-reset-requests"])
+        assert raw.headers["x-ratelimit-limit-tokens"] == "1000000"
+        assert 0 < int(raw.headers["x-ratelimit-remaining-tokens"]) < 1_000_000
+        assert re.fullmatch(r"\d+(\.\d+)?m?s", raw.headers["x-ratelimit-reset-tokens"])
+    with pytest.raises(openai.RateLimitError) as raised:
+        caller.client.chat.completions.create(model=model, messages=MESSAGES, max_tokens=1)
+    check_envelope(raised.value, 429, "requests", "rate_limit_exceeded")
+    assert 1 <= int(raised.value.response.headers["retry-after"]) <= 30
+    assert raised.value.response.headers["x-ratelimit-remaining-requests"] == "0"
+
+
+def test_a_key_confined_to_other_models(caller: Caller, model: str):
+    caller.operator.update_key(caller.key_id, "--model", "another")
+    with pytest.raises(openai.PermissionDeniedError) as raised:
+        caller.client.chat.completions.create(model=model, messages=MESSAGES, max_tokens=1)
+    check_envelope(raised.value, 403, "invalid_request_error", "model_not_found")
+    assert not list(caller.client.models.list())
 
 
 def test_a_revoked_key(caller: Caller, model: str):

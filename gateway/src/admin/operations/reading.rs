@@ -1,0 +1,65 @@
+//! What an operator reads: usage, the books, the audit trail.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use filature_billing::{AccountId, Cursor, Day};
+use serde::Deserialize;
+
+use super::super::refused::{In, Refused};
+use super::super::wire::{Audit, Audited, Books, UsageOf};
+use super::AtDesk;
+use crate::usage;
+
+/// Entries of the audit trail in one answer, where the query names no number.
+const ENTRIES: usize = 100;
+
+/// Query of `GET /accounts/{id}/usage`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Span {
+    from: Option<Day>,
+    to: Option<Day>,
+}
+
+pub(super) async fn usage(
+    State(desk): AtDesk,
+    In(Path(account)): In<Path<AccountId>>,
+    In(Query(span)): In<Query<Span>>,
+) -> Result<Json<UsageOf>, Refused> {
+    let (from, to) = usage::span(span.from, span.to).map_err(Refused::Bad)?;
+    if desk.ledger.account(&account).await?.is_none() {
+        return Err(Refused::no_account(&account));
+    }
+    let usage = desk.ledger.usage(&account, from, to).await?;
+    Ok(Json(UsageOf {
+        account,
+        from,
+        to,
+        usage,
+    }))
+}
+
+pub(super) async fn books(State(desk): AtDesk) -> Result<Json<Books>, Refused> {
+    let totals = desk.ledger.totals().await?;
+    Ok(Json(Books {
+        totals,
+        earnings: desk.ledger.earnings().await?,
+        conserved: totals.are_conserved(),
+    }))
+}
+
+/// Query of `GET /audit`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Page {
+    after: Option<Cursor>,
+    max: Option<usize>,
+}
+
+pub(super) async fn audit(State(desk): AtDesk, In(Query(page)): In<Query<Page>>) -> Result<Json<Audit>, Refused> {
+    let log = desk.ledger.audit_log(page.after, page.max.unwrap_or(ENTRIES)).await?;
+    let entries = log.into_iter().map(|(cursor, entry)| Audited { cursor, entry });
+    Ok(Json(Audit {
+        entries: entries.collect(),
+    }))
+}
