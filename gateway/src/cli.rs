@@ -4,11 +4,14 @@
 
 mod accounts;
 mod config;
+mod epochs;
 mod expiry;
 mod flags;
 mod keys;
 mod output;
 mod reach;
+mod receipts;
+mod trust;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -26,6 +29,8 @@ Examples:
                                                     make an API key; shown once
   filature serve --listen 0.0.0.0:8080              serve with the embedded ledger in ./data
   filature serve --config filature.toml --redis redis://127.0.0.1
+  filature receipts verify receipt.json --key 4f44… check a receipt, offline
+  filature epochs verify                            derive every figure of every epoch again
   filature config check --config filature.toml      what holds, from where, and what is wrong";
 
 const SERVE_EXAMPLES: &str = "\
@@ -56,6 +61,12 @@ enum Command {
     /// Make, list and revoke API keys.
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// List, show and verify the epochs that receipts are sealed into.
+    #[command(subcommand)]
+    Epochs(epochs::EpochsCommand),
+    /// Verify a receipt.
+    #[command(subcommand)]
+    Receipts(receipts::Receipts),
     /// Check or explain the configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -101,6 +112,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(serve) => run(serve),
         Command::Accounts(command) => accounts::run(command),
         Command::Keys(command) => keys::run(command),
+        Command::Epochs(command) => epochs::run(command),
+        Command::Receipts(command) => receipts::run(command),
         Command::Config(command) => config::run(command),
     };
     match done {

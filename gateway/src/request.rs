@@ -13,6 +13,7 @@ pub mod attempt;
 pub mod auth;
 pub mod dispatch;
 pub mod frames;
+pub mod hashes;
 pub mod lengths;
 pub mod live;
 pub mod meter;

@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::{App, Connections, Room, Stop};
 use crate::clock::{Clock, now_ms};
 use crate::config::Config;
+use crate::epochs::{self, Common, Epochs};
 use crate::fleet::{Fleet, direct, siblings};
 use crate::journal::{self, Journal};
 use crate::request::auth::KeyCache;
@@ -26,7 +27,7 @@ use crate::request::lengths::Lengths;
 use crate::request::live::LiveCalls;
 use crate::telemetry::Telemetry;
 use crate::workers::Workers;
-use crate::{admin, ledger};
+use crate::{admin, ledger, sealing};
 
 /// Connections the kernel may hold while the acceptor is busy.
 const BACKLOG: i32 = 1024;
@@ -58,9 +59,18 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     let data = config.ledger.data.clone();
     let ledger = ledger::open_when_free(&config.ledger).await?;
     make_private_folder(&data)?;
-    let receipts = ReceiptKey::load_or_create(&data.join("receipts.key"), &mut rand::rng())?;
+    let receipts = Arc::new(ReceiptKey::load_or_create(
+        &epochs::key_file(&config),
+        &mut rand::rng(),
+    )?);
+    let (epochs, mut common) = (Epochs::open(&config, &receipts)?, Common::of(&config, &receipts)?);
+    match common.fits(&*ledger, &epochs).await {
+        Ok(fits) => fits?,
+        // Calls can be served, and their receipts be sealed later.
+        Err(unknown) => tracing::warn!(%unknown, "the epochs could not be looked at"),
+    }
     let journal = Journal::open(&data)?;
-    let app = Arc::new(app(config, telemetry, ledger, receipts, journal));
+    let app = Arc::new(app(config, telemetry, ledger, receipts, epochs, journal));
     for configured in &app.config.providers {
         app.fleet.join(Arc::new(direct::provider(configured)?), app.clock.now());
     }
@@ -74,6 +84,8 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     app.tasks.spawn(keep_holds(app.clone()));
     app.tasks.spawn(siblings::exchange(app.clone()));
     app.tasks.spawn(journal::replay(app.clone()));
+    let sealing = app.clone();
+    app.tasks.spawn_blocking(move || sealing::run(&sealing, common));
     let mut workers = Workers::start(&app, workers(&app.config))?;
     tracing::info!(listen = %listener.local_addr()?, workers = workers.count(), "the gateway serves");
     let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -91,7 +103,14 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn app(config: Config, telemetry: &Telemetry, ledger: Arc<dyn Ledger>, receipts: ReceiptKey, journal: Journal) -> App {
+fn app(
+    config: Config,
+    telemetry: &Telemetry,
+    ledger: Arc<dyn Ledger>,
+    receipts: Arc<ReceiptKey>,
+    epochs: Epochs,
+    journal: Journal,
+) -> App {
     let policy = Policy {
         attempts_max: u32::try_from(config.routing.attempts_max).unwrap_or(u32::MAX),
         replicas: config.routing.replicas,
@@ -108,6 +127,7 @@ fn app(config: Config, telemetry: &Telemetry, ledger: Arc<dyn Ledger>, receipts:
         clock: Clock::start(),
         ledger,
         receipts,
+        epochs,
         fleet: Fleet::new(policy, waiting),
         keys: KeyCache::new(
             config.keys.cache_entries_max,

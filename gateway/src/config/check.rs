@@ -8,12 +8,14 @@ use super::problem::{Origin, Problem};
 use super::providers::is_http_url;
 use super::settings::Config;
 use super::value::Registration;
+use crate::epochs::Place;
 
 /// Adds what is wrong; `origin` says where a setting was written.
 pub(super) fn rules(config: &Config, origin: &dyn Fn(&str, &str) -> Origin, problems: &mut Vec<Problem>) {
     let mut rules = Rules { origin, problems };
     rules.server(config);
     rules.ledger(config);
+    rules.epochs(config);
     rules.upstream(config);
     rules.tunnels(config);
     rules.telemetry(config);
@@ -76,6 +78,23 @@ impl Rules<'_> {
         if config.pricing.symbol.is_empty() || config.pricing.symbol.len() > 16 {
             let what = format!("got {:?}", config.pricing.symbol);
             self.refuse("pricing", "symbol", what, "allowed: 1 to 16 bytes");
+        }
+    }
+
+    fn epochs(&mut self, config: &Config) {
+        if let Err(what) = Place::of(config) {
+            self.refuse("epochs", "store", what, "allowed: a folder, or s3:// and a bucket");
+        }
+        for key in &config.epochs.keys_before {
+            if key.parse::<PublicKey>().is_err() || key.bytes().any(|byte| byte.is_ascii_uppercase()) {
+                let what = format!("{key:?} is no public key");
+                self.refuse(
+                    "epochs",
+                    "keys_before",
+                    what,
+                    "allowed: 64 hexadecimal digits, in lower case",
+                );
+            }
         }
     }
 

@@ -17,6 +17,7 @@ use search::{Answered, Found};
 
 use super::admit::Admitted;
 use super::attempt::{First, Watched};
+use super::hashes::Given;
 use super::meter::{self, Meter};
 use super::relay::{self, Stopped, Stream};
 use super::resume::{self, Rescue, Resumed};
@@ -48,6 +49,8 @@ pub struct Outcome {
     pub first_token: Duration,
     /// Why it failed: a fixed word.
     pub error: Option<&'static str>,
+    /// What the caller was given of it.
+    pub given: Given,
 }
 
 impl Outcome {
@@ -60,6 +63,7 @@ impl Outcome {
             finish_reason: None,
             first_token: Duration::ZERO,
             error: Some(error),
+            given: Given::Nothing,
         }
     }
 }
@@ -119,6 +123,7 @@ async fn serve(
         finish_reason: None,
         first_token,
         error: None,
+        given: Given::Nothing,
     };
     match first {
         First::Whole {
@@ -126,6 +131,7 @@ async fn serve(
             meter,
             finish_reason,
         } => {
+            outcome.given = Given::Whole(body.clone());
             let sent = answer.send(Ok(whole_response(call, &provider, body)));
             // The answer was produced; a caller that leaves in this very moment has it all the same.
             drop(sent);
@@ -205,6 +211,7 @@ async fn carry<'a>(
         }
         outcome.parts.push(broken);
         outcome.finish_reason = stream.frames.finish_reason.take();
+        outcome.given = Given::Stream(stream.given);
         return;
     }
 }

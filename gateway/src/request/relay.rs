@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
+use filature_billing::Salted;
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use http_body::{Body as _, Frame};
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::Call;
 use super::attempt::Watched;
 use super::frames::{Fault, Frames, Out};
+use super::hashes;
 use crate::app::Worker;
 use crate::fleet::provider::Provider;
 
@@ -102,6 +104,8 @@ pub struct Stream {
     pub frames: Box<Frames>,
     /// Where its pieces go, until it is closed.
     pub caller: Option<Caller>,
+    /// The hash of what went there.
+    pub given: Salted,
     /// How long a silent provider, or a caller that reads nothing, is waited for at most.
     patience: Duration,
     ends_at: Instant,
@@ -116,6 +120,7 @@ impl Stream {
         Self {
             frames,
             caller: Some(caller),
+            given: hashes::stream(&worker.app, call),
             patience: Duration::from_millis(limits.gap_timeout_ms),
             ends_at: call.started + Duration::from_millis(limits.call_timeout_ms),
             cutting: worker.app.stop.cutting.clone(),
@@ -126,15 +131,20 @@ impl Stream {
     pub async fn pump(&mut self, watch: &Watched<'_>, mut body: Incoming, held: Out) -> Stopped {
         let attempt = &watch.attempt;
         let gap_max = attempt.gap_deadline.min(self.patience);
-        let (frames, patience) = (&mut self.frames, self.patience);
+        let (frames, given, patience) = (&mut self.frames, &mut self.given, self.patience);
         let Some(caller) = &self.caller else {
             return Stopped::CallerLeft;
         };
         let carried = async {
-            if !give(caller, held, patience).await {
+            let mut to = To {
+                caller,
+                given,
+                patience,
+            };
+            if !to.give(held).await {
                 return Halt::CallerLeft;
             }
-            carry(&mut body, frames, caller, gap_max, patience).await
+            carry(&mut body, frames, &mut to, gap_max).await
         };
         let halt = tokio::select! {
             halt = carried => halt,
@@ -172,7 +182,12 @@ impl Stream {
     /// Hands the last pieces to the caller and ends the response: its reader is not to wait for what is done after.
     pub async fn finish(&mut self, last: Out) {
         if let Some(caller) = self.caller.take() {
-            give(&caller, last, self.patience).await;
+            let mut to = To {
+                caller: &caller,
+                given: &mut self.given,
+                patience: self.patience,
+            };
+            to.give(last).await;
         }
     }
 
@@ -186,13 +201,7 @@ impl Stream {
 }
 
 /// Reads, checks and hands on until the stream is complete or cannot go on.
-async fn carry(
-    body: &mut Incoming,
-    frames: &mut Frames,
-    caller: &Caller,
-    gap_max: Duration,
-    patience: Duration,
-) -> Halt {
+async fn carry(body: &mut Incoming, frames: &mut Frames, to: &mut To<'_>, gap_max: Duration) -> Halt {
     let mut out = Out::new();
     let mut heard = Instant::now();
     let mut gap = std::pin::pin!(tokio::time::sleep(gap_max));
@@ -219,7 +228,7 @@ async fn carry(
             let Some(read) = at_once(body).await else { break };
             taken = take(read, frames, &mut out);
         }
-        if !give(caller, joined(std::mem::take(&mut out)), patience).await {
+        if !to.give(joined(std::mem::take(&mut out))).await {
             return Halt::CallerLeft;
         }
         if let Err(fault) = taken {
@@ -272,20 +281,33 @@ fn joined(out: Out) -> Out {
     Out::from_iter([whole.freeze()])
 }
 
-/// Hands pieces to the caller; `false` when it has left, or has read nothing for as long as `patience`.
-async fn give(caller: &Caller, pieces: Out, patience: Duration) -> bool {
-    for piece in pieces {
-        match caller.try_send(piece) {
-            Ok(()) => {}
-            Err(TrySendError::Full(piece)) => {
-                if !matches!(tokio::time::timeout(patience, caller.send(piece)).await, Ok(Ok(()))) {
-                    return false;
+/// Where pieces go.
+struct To<'a> {
+    caller: &'a Caller,
+    given: &'a mut Salted,
+    patience: Duration,
+}
+
+impl To<'_> {
+    /// Hands pieces to the caller, and hashes each once it is on its way; `false` when the caller has left, or has read
+    /// nothing for as long as `patience`.
+    async fn give(&mut self, pieces: Out) -> bool {
+        for piece in pieces {
+            let sent = piece.clone();
+            match self.caller.try_send(piece) {
+                Ok(()) => {}
+                Err(TrySendError::Full(piece)) => {
+                    let taken = tokio::time::timeout(self.patience, self.caller.send(piece)).await;
+                    if !matches!(taken, Ok(Ok(()))) {
+                        return false;
+                    }
                 }
+                Err(TrySendError::Closed(_)) => return false,
             }
-            Err(TrySendError::Closed(_)) => return false,
+            self.given.update(&sent);
         }
+        true
     }
-    true
 }
 
 /// Reads what follows `[DONE]`, so that the connection can serve again and the agent sees a call that ended well.

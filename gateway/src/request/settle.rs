@@ -8,6 +8,7 @@ use filature_billing::{CallOutcome, FeeBps, LedgerError, Leg, Nano, Price, Token
 use super::Call;
 use super::admit::Admitted;
 use super::dispatch::{Outcome, Served};
+use super::hashes::{self, Given};
 use super::meter::{self, Metered};
 use crate::app::App;
 use crate::clock::now_ms;
@@ -22,8 +23,13 @@ const GIVE_UP: Duration = Duration::from_secs(600);
 const VOID_GIVE_UP: Duration = Duration::from_secs(10);
 
 /// Ends a call's hold: posts what was delivered, or gives all of it back.
-pub async fn settle(app: &Arc<App>, call: Call, admitted: Admitted, outcome: Outcome) {
-    let record = delivered(&outcome).then(|| record(app, &call, &admitted, &outcome));
+pub async fn settle(app: &Arc<App>, call: Call, admitted: Admitted, mut outcome: Outcome) {
+    let mut record = delivered(&outcome).then(|| record(app, &call, &admitted, &outcome));
+    if let Some(record) = &mut record
+        && let Some(hashes) = hashes::of(app, &call, std::mem::replace(&mut outcome.given, Given::Nothing)).await
+    {
+        hashes.enter(record);
+    }
     if let Some(record) = &record
         && outcome.end == CallOutcome::Completed
     {
@@ -110,7 +116,7 @@ fn record(app: &App, call: &Call, admitted: &Admitted, outcome: &Outcome) -> Usa
     }
     let model = outcome.parts.last().map(|served| served.attempt.model.as_str());
     UsageRecord {
-        version: 1,
+        version: UsageRecord::VERSION,
         call: call.id,
         account: call.key.account.clone(),
         key: call.key.id.clone(),
