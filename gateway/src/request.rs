@@ -11,6 +11,7 @@
 pub mod admit;
 pub mod attempt;
 pub mod auth;
+pub mod cosigned;
 pub mod dispatch;
 pub mod frames;
 pub mod hashes;

@@ -17,6 +17,7 @@ use search::{Answered, Found};
 
 use super::admit::Admitted;
 use super::attempt::{First, Watched};
+use super::cosigned::Unchecked;
 use super::hashes::Given;
 use super::meter::{self, Meter};
 use super::relay::{self, Stopped, Stream};
@@ -35,6 +36,8 @@ pub struct Served {
     pub meter: Meter,
     /// Bytes of the answer's text that others had delivered before.
     pub from_byte: u64,
+    /// What it may have signed about it, if its answer came to its end.
+    pub unchecked: Option<Box<Unchecked>>,
 }
 
 /// How a call went, for the bill.
@@ -130,13 +133,15 @@ async fn serve(
             body,
             meter,
             finish_reason,
+            unchecked,
         } => {
             outcome.given = Given::Whole(body.clone());
             let sent = answer.send(Ok(whole_response(call, &provider, body)));
             // The answer was produced; a caller that leaves in this very moment has it all the same.
             drop(sent);
             outcome.finish_reason = finish_reason;
-            let served = outcome.ended(call, provider, watch, meter, 0);
+            let mut served = outcome.ended(call, provider, watch, meter, 0);
+            served.unchecked = unchecked;
             outcome.parts.push(served);
         }
         First::Stream { body, frames, held } => {
@@ -182,8 +187,12 @@ async fn carry<'a>(
             from_byte,
         } = part;
         let stopped = stream.pump(&watch, body, held).await;
+        let mut unchecked = None;
         outcome.end = match stopped {
-            Stopped::Complete => CallOutcome::Completed,
+            Stopped::Complete(beside) => {
+                unchecked = beside;
+                CallOutcome::Completed
+            }
             Stopped::CallerLeft | Stopped::Cut => CallOutcome::Cancelled,
             Stopped::Broke => {
                 // The router is told at once; the next plan is to know.
@@ -193,7 +202,8 @@ async fn carry<'a>(
             }
         };
         let meter = stream.frames.meter.clone();
-        let broken = outcome.ended(call, provider, watch, meter, from_byte);
+        let mut broken = outcome.ended(call, provider, watch, meter, from_byte);
+        broken.unchecked = unchecked;
         if outcome.end == CallOutcome::Broken {
             match resume::resume(worker, call, admitted, &mut stream, &broken, &mut tried).await {
                 Rescue::Resumed(next) => {
@@ -244,6 +254,7 @@ impl Outcome {
             attempt: watch.attempt.clone(),
             meter,
             from_byte,
+            unchecked: None,
         }
     }
 }

@@ -16,12 +16,12 @@ use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio_util::sync::CancellationToken;
 
 use super::Call;
 use super::attempt::Watched;
+use super::cosigned::{Answer, Unchecked};
 use super::frames::{Fault, Frames, Out};
 use super::hashes;
 use crate::app::Worker;
@@ -81,7 +81,7 @@ pub fn head(response: &mut Response, call: &Call, provider: &Provider, content_t
 /// Why the pump stopped.
 pub enum Stopped {
     /// The answer is whole, or as whole as its provider said.
-    Complete,
+    Complete(Option<Box<Unchecked>>),
     /// The caller left, or reads nothing.
     CallerLeft,
     /// The provider broke off.
@@ -128,7 +128,7 @@ impl Stream {
     }
 
     /// Carries one provider's part to its end. `held` is what came of it up to its first token.
-    pub async fn pump(&mut self, watch: &Watched<'_>, mut body: Incoming, held: Out) -> Stopped {
+    pub async fn pump(&mut self, watch: &Watched<'_>, mut body: Answer, held: Out) -> Stopped {
         let attempt = &watch.attempt;
         let gap_max = attempt.gap_deadline.min(self.patience);
         let (frames, given, patience) = (&mut self.frames, &mut self.given, self.patience);
@@ -155,8 +155,7 @@ impl Stream {
         match halt {
             Halt::Complete => {
                 self.caller = None;
-                trail(body).await;
-                Stopped::Complete
+                Stopped::Complete(trail(body).await)
             }
             Halt::CallerLeft => Stopped::CallerLeft,
             Halt::Cut(why) => {
@@ -171,7 +170,7 @@ impl Stream {
                 // An answer that has said why it ended is whole, however its connection ends.
                 if self.frames.end(&mut last).is_ok() {
                     self.finish(last).await;
-                    return Stopped::Complete;
+                    return Stopped::Complete(None);
                 }
                 tracing::info!(call = %watch.call.id, provider = %attempt.provider, why, "a stream broke");
                 Stopped::Broke
@@ -201,7 +200,7 @@ impl Stream {
 }
 
 /// Reads, checks and hands on until the stream is complete or cannot go on.
-async fn carry(body: &mut Incoming, frames: &mut Frames, to: &mut To<'_>, gap_max: Duration) -> Halt {
+async fn carry(body: &mut Answer, frames: &mut Frames, to: &mut To<'_>, gap_max: Duration) -> Halt {
     let mut out = Out::new();
     let mut heard = Instant::now();
     let mut gap = std::pin::pin!(tokio::time::sleep(gap_max));
@@ -253,7 +252,7 @@ fn take(read: Read, frames: &mut Frames, out: &mut Out) -> Result<(), Fault> {
 }
 
 /// The next read, if it has already arrived. The connection's task gets one turn to hand it over.
-async fn at_once(body: &mut Incoming) -> Option<Read> {
+async fn at_once(body: &mut Answer) -> Option<Read> {
     let mut turn_given = false;
     poll_fn(|cx| match Pin::new(&mut *body).poll_frame(cx) {
         Poll::Ready(read) => Poll::Ready(Some(read)),
@@ -310,8 +309,10 @@ impl To<'_> {
     }
 }
 
-/// Reads what follows `[DONE]`, so that the connection can serve again and the agent sees a call that ended well.
-async fn trail(mut body: Incoming) {
+/// Reads what follows `[DONE]`, so that the connection can serve again and the agent sees a call that ended well; returns
+/// what came beside the answer.
+async fn trail(mut body: Answer) -> Option<Box<Unchecked>> {
     let rest = async { while let Some(Ok(_)) = body.frame().await {} };
     let _ = tokio::time::timeout(TRAILING_MAX, rest).await;
+    body.unchecked()
 }

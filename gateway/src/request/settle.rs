@@ -7,6 +7,7 @@ use filature_billing::{CallOutcome, FeeBps, LedgerError, Leg, Nano, Price, Token
 
 use super::Call;
 use super::admit::Admitted;
+use super::cosigned;
 use super::dispatch::{Outcome, Served};
 use super::hashes::{self, Given};
 use super::meter::{self, Metered};
@@ -29,6 +30,9 @@ pub async fn settle(app: &Arc<App>, call: Call, admitted: Admitted, mut outcome:
         && let Some(hashes) = hashes::of(app, &call, std::mem::replace(&mut outcome.given, Given::Nothing)).await
     {
         hashes.enter(record);
+    }
+    if let Some(record) = &mut record {
+        cosigned::enter(app, &call, record, &mut outcome).await;
     }
     if let Some(record) = &record
         && outcome.end == CallOutcome::Completed

@@ -58,6 +58,7 @@ struct Instruments {
     rejections: Closed<Counter<u64>>,
     ledger_steps: Closed<Histogram<f64>>,
     ledger_failures: Closed<Counter<u64>>,
+    cosigned: Closed<Counter<u64>>,
     epochs_sealed: Counter<u64>,
     receipts_sealed: Counter<u64>,
     sealing_failures: Counter<u64>,
@@ -124,6 +125,11 @@ impl Metrics {
         if failed {
             self.0.ledger_failures.with(step, |counter| counter.add(1));
         }
+    }
+
+    /// What became of a provider's signature.
+    pub fn cosigned(&self, outcome: &'static str) {
+        self.0.cosigned.with(outcome, |counter| counter.add(1));
     }
 
     /// An epoch was sealed, with so many receipts.
@@ -212,6 +218,7 @@ pub(super) fn start(resource: &Resource, collector: Option<&Collector>) -> anyho
         rejections: Closed::new(counter(&meter, &names::REJECTIONS), names::CODE),
         ledger_steps: Closed::new(histogram(&meter, &names::LEDGER_STEP), names::STEP),
         ledger_failures: Closed::new(counter(&meter, &names::LEDGER_FAILURES), names::STEP),
+        cosigned: Closed::new(counter(&meter, &names::COSIGNED), names::OUTCOME),
         epochs_sealed: never(&names::EPOCHS_SEALED),
         receipts_sealed: never(&names::RECEIPTS_SEALED),
         sealing_failures: never(&names::SEALING_FAILURES),

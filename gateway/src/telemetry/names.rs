@@ -130,6 +130,9 @@ metrics! {
     OLDEST_WAITING = "filature.epochs.waiting.age", Kind::Level, "s", [];
     /// Times that sealing failed: ledger or store did not answer, or do not belong together. The log says which.
     SEALING_FAILURES = "filature.epochs.failures", Kind::Counter, "{failure}", [];
+    /// Answers through tunnels by what their providers signed about them: `taken` into the record, `absent`, `wrong` (it
+    /// does not fit what passed; the log says why), `short` (fewer tokens than are billed).
+    COSIGNED = "filature.tunnels.signatures", Kind::Counter, "{signature}", [OUTCOME];
     /// Tunnels that are open.
     TUNNELS = "filature.tunnels.open", Kind::Level, "{tunnel}", [];
     /// Connections that are open.
