@@ -54,6 +54,6 @@ pub use price::{Price, Tokens};
 pub use receipt::{BadSignature, Receipt, ReceiptError, ReceiptKey, ReceiptKeyError};
 pub use record::{CallOutcome, Leg, RecordError, UsageRecord};
 pub use redis::{RedisConnection, RedisLedger, RedisSettings, RedisTls, check_redis_url, open_redis};
-pub use seal::{SealError, SealSettings, Sealed, Sealer};
+pub use seal::{SealError, SealSettings, Sealed, Sealer, Waiting};
 pub use served::{Seen, Served, ServedError};
 pub use verify::{Chain, Fault, TrustedKeys, Wrong, verify_epoch, verify_receipt, verify_seal, verify_seals};

@@ -51,6 +51,12 @@ impl MerkleTree {
         self.len() == 0
     }
 
+    /// The hash of the leaf at `index`.
+    #[must_use]
+    pub fn leaf(&self, index: usize) -> Option<Hash> {
+        self.rows.first()?.get(index).copied()
+    }
+
     /// The root; that of no leaves is the hash of nothing.
     #[must_use]
     pub fn root(&self) -> Hash {

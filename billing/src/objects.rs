@@ -5,6 +5,8 @@
 //! the epoch, and the second is refused.
 
 mod find;
+mod lines;
+mod proof;
 #[cfg(feature = "s3")]
 mod s3;
 
@@ -16,9 +18,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{GetOptions, GetRange, ObjectStore, PutMode};
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode};
+use rand::CryptoRng;
 
-use self::find::Found;
+use self::find::Known;
+use self::proof::Proofs;
 #[cfg(feature = "s3")]
 pub use self::s3::S3Settings;
 use crate::epoch::Seal;
@@ -67,8 +71,10 @@ pub struct EpochStore {
     prefix: Path,
     /// The folder, where it is a local one.
     folder: Option<PathBuf>,
-    /// What was found out about epochs that receipts were asked of.
-    found: Arc<tokio::sync::Mutex<Found>>,
+    /// What is known of the chain by now.
+    known: Arc<parking_lot::Mutex<Known>>,
+    /// The trees of epochs that receipts were asked of.
+    proofs: Arc<tokio::sync::Mutex<Proofs>>,
 }
 
 /// What became of an object that was to be created.
@@ -105,7 +111,8 @@ impl EpochStore {
             store,
             prefix: Path::from(prefix),
             folder: None,
-            found: Arc::default(),
+            known: Arc::default(),
+            proofs: Arc::default(),
         }
     }
 
@@ -135,10 +142,40 @@ impl EpochStore {
                 .iter()
                 .filter_map(|object| number_in(object.location.filename()?));
             if let Some(last) = numbers.max() {
+                self.known.lock().saw(last);
                 return Ok(Some(last));
             }
         }
         Ok(None)
+    }
+
+    /// What tells this store from any other: 32 hex digits, made once when it is asked for first.
+    ///
+    /// # Errors
+    /// [`StoreError::Store`], and [`StoreError::Settings`] if what stands there is no such name.
+    pub async fn identity(&self, rng: &mut impl CryptoRng) -> Result<String, StoreError> {
+        let path = self.prefix.clone().join("store");
+        let mut made = [0_u8; 16];
+        rng.fill_bytes(&mut made);
+        let made = hex::encode(made);
+        loop {
+            match self.store.get(&path).await {
+                Ok(found) if found.meta.size <= 64 => {
+                    let name = found.bytes().await?;
+                    let name = String::from_utf8(name.into()).ok().filter(|name| name.len() == 32);
+                    return name.ok_or_else(|| StoreError::Settings(format!("the object {path} names no store")));
+                }
+                Ok(_) => return Err(StoreError::Settings(format!("the object {path} names no store"))),
+                Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let create = self.store.put_opts(&path, made.clone().into(), PutMode::Create.into());
+            match create.await {
+                Ok(_) => return Ok(made),
+                Err(object_store::Error::AlreadyExists { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// Creates the object of an epoch, unless there is one. Returns once it is durable.
@@ -148,7 +185,10 @@ impl EpochStore {
     pub async fn create(&self, number: u64, object: Vec<u8>) -> Result<Created, StoreError> {
         let path = self.path(number);
         match self.store.put_opts(&path, object.into(), PutMode::Create.into()).await {
-            Ok(_) => Ok(Created::Now),
+            Ok(_) => {
+                self.known.lock().saw(number);
+                Ok(Created::Now)
+            }
             Err(object_store::Error::AlreadyExists { .. }) => Ok(Created::Before),
             Err(error) => Err(error.into()),
         }

@@ -4,6 +4,7 @@
 //! on from there. A lease keeps a second sealer from working in vain; what keeps it from doing harm is that
 //! objects are only created. How often to step, and when to ask for the lease, is the gateway's business.
 
+mod guard;
 mod state;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use self::state::{State, calls};
 use crate::epoch::{Cursors, Epoch, EpochError, Tip};
 use crate::id::CallId;
 use crate::ledger::{Cursor, Ledger, LedgerError, LedgerShard};
+use crate::money::Nano;
 use crate::objects::{Created, EpochStore, StoreError};
 use crate::receipt::ReceiptKey;
 use crate::verify::{Fault, TrustedKeys, verify_epoch};
@@ -68,6 +70,15 @@ pub enum Sealed {
     Overtaken(u64),
 }
 
+/// What waits to be sealed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Waiting {
+    /// How many records; of a full epoch's worth at most.
+    pub records: usize,
+    /// When the call of the oldest ended, in Unix milliseconds.
+    pub oldest_ms: Option<u64>,
+}
+
 /// Why a step failed. Whatever it was, the next step may be tried with the same sealer.
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
@@ -91,6 +102,16 @@ pub enum SealError {
         number: u64,
         /// The call whose record it lacks.
         call: CallId,
+    },
+    /// The ledger charged for calls that stand neither in an epoch of this store nor in its stream any more: the store is
+    /// not the one that was sealed into so far. Nothing is sealed.
+    #[error(
+        "the ledger has charged {missing} nano for calls that are neither in this store of epochs nor in the ledger any more: \
+         they were sealed into another store, which is the one to go on with"
+    )]
+    Missing {
+        /// What those calls cost.
+        missing: Nano,
     },
     /// The last epoch names a place in the ledger's stream that is none.
     #[error("epoch {number} names a place in the ledger's stream that is none: {cursor}")]
@@ -138,6 +159,15 @@ impl Sealer {
             Some(state) => state,
             None => self.resume().await?,
         };
+        if !state.guarded {
+            if !state.trimmed {
+                self.trim(&mut state, now_ms).await?;
+            }
+            if let Some(overtaken) = self.guard(&state).await? {
+                return Ok(overtaken);
+            }
+            state.guarded = true;
+        }
         let caught_up = self.catch_up(&mut state, now_ms).await;
         if caught_up.is_err() || !self.is_due(&state, now_ms) {
             let waiting = state.pending.len();
@@ -154,6 +184,21 @@ impl Sealer {
         state.trimmed = trimmed.is_ok();
         self.state = Some(state);
         trimmed.map(|()| Sealed::Epoch { number, receipts })
+    }
+
+    /// What waits for the next epoch, as far as the last step has seen.
+    #[must_use]
+    pub fn waiting(&self) -> Waiting {
+        let pending = self.state.as_ref().map_or(&[][..], |state| &state.pending);
+        Waiting {
+            records: pending.len(),
+            oldest_ms: pending.iter().map(|record| record.ended_ms).min(),
+        }
+    }
+
+    /// Forgets where it stood: for a sealer whose turn is over. Its next step reads the store again.
+    pub fn rest(&mut self) {
+        self.state = None;
     }
 
     /// Trims what the last epoch holds, if that was not done, and reads what was posted since.

@@ -73,9 +73,15 @@ impl TrustedKeys {
 
     /// These keys and one more.
     #[must_use]
-    pub(crate) fn and(mut self, key: String) -> Self {
+    pub fn and(mut self, key: String) -> Self {
         self.0.push(key);
         self
+    }
+
+    /// Whether any key is taken.
+    #[must_use]
+    pub const fn is_any(&self) -> bool {
+        self.0.is_empty()
     }
 
     fn check(&self, key: &str) -> Result<(), Wrong> {

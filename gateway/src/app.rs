@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::epochs::Epochs;
 use crate::fleet::Fleet;
 use crate::journal::Journal;
 use crate::request::auth::KeyCache;
@@ -33,7 +34,9 @@ pub struct App {
     /// Where money is.
     pub ledger: Arc<dyn Ledger>,
     /// What signs receipts.
-    pub receipts: ReceiptKey,
+    pub receipts: Arc<ReceiptKey>,
+    /// Where receipts are sealed.
+    pub epochs: Epochs,
     /// The providers it can reach.
     pub fleet: Fleet,
     /// API keys seen lately.

@@ -5,6 +5,7 @@
 mod accounts;
 mod audit;
 mod config;
+mod epochs;
 mod expiry;
 mod flags;
 mod keys;
@@ -12,7 +13,9 @@ mod limits;
 mod output;
 mod providers;
 mod reach;
+mod receipts;
 mod token;
+mod trust;
 mod usage;
 
 use std::ffi::OsString;
@@ -31,6 +34,8 @@ Examples:
                                                     make an API key; shown once
   filature serve --listen 0.0.0.0:8080              serve with the embedded ledger in ./data
   filature serve --config filature.toml --redis redis://127.0.0.1
+  filature receipts verify receipt.json --key 4f44… check a receipt, offline
+  filature epochs verify                            derive every figure of every epoch again
   filature config check --config filature.toml      what holds, from where, and what is wrong";
 
 const SERVE_EXAMPLES: &str = "\
@@ -71,6 +76,12 @@ enum Command {
     /// Let operators in to the admin API.
     #[command(subcommand)]
     Admin(token::Admin),
+    /// List, show and verify the epochs that receipts are sealed into.
+    #[command(subcommand)]
+    Epochs(epochs::EpochsCommand),
+    /// Verify a receipt.
+    #[command(subcommand)]
+    Receipts(receipts::Receipts),
     /// Check or explain the configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -120,6 +131,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Usage(command) => usage::run(command),
         Command::Audit(command) => audit::run(command),
         Command::Admin(command) => token::run(command),
+        Command::Epochs(command) => epochs::run(command),
+        Command::Receipts(command) => receipts::run(command),
         Command::Config(command) => config::run(command),
     };
     match done {

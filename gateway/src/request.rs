@@ -11,9 +11,11 @@
 pub mod admit;
 pub mod attempt;
 pub mod auth;
+pub mod cosigned;
 pub mod count;
 pub mod dispatch;
 pub mod frames;
+pub mod hashes;
 pub mod lengths;
 pub mod live;
 pub mod meter;

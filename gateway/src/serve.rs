@@ -20,6 +20,7 @@ use crate::admin::AdminApi;
 use crate::app::{App, Connections, Room, Stop};
 use crate::clock::{Clock, now_ms};
 use crate::config::Config;
+use crate::epochs::{self, Common, Epochs};
 use crate::fleet::{Fleet, direct, siblings};
 use crate::journal::{self, Journal};
 use crate::request::auth::KeyCache;
@@ -28,7 +29,7 @@ use crate::request::live::LiveCalls;
 use crate::telemetry::Telemetry;
 use crate::tokens::{CountingPool, Tokenizers};
 use crate::workers::Workers;
-use crate::{admin, ledger};
+use crate::{admin, ledger, sealing};
 
 /// Connections the kernel may hold while the acceptor is busy.
 const BACKLOG: i32 = 1024;
@@ -65,9 +66,20 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     let data = config.ledger.data.clone();
     let ledger = ledger::open_when_free(&config.ledger).await?;
     make_private_folder(&data)?;
+    let receipts = Arc::new(ReceiptKey::load_or_create(
+        &epochs::key_file(&config),
+        &mut rand::rng(),
+    )?);
+    let (epochs, mut common) = (Epochs::open(&config, &receipts)?, Common::of(&config, &receipts)?);
+    match common.fits(&*ledger, &epochs).await {
+        Ok(fits) => fits?,
+        // Calls can be served, and their receipts be sealed later.
+        Err(unknown) => tracing::warn!(%unknown, "the epochs could not be looked at"),
+    }
     let opened = Opened {
         ledger,
-        receipts: ReceiptKey::load_or_create(&data.join("receipts.key"), &mut rand::rng())?,
+        receipts,
+        epochs,
         journal: Journal::open(&data)?,
         tokenizers: Tokenizers::load(&config.tokenizers)?,
         counting: CountingPool::start(COUNTING_THREADS)?,
@@ -94,6 +106,8 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     app.tasks.spawn(keep_holds(app.clone()));
     app.tasks.spawn(siblings::exchange(app.clone()));
     app.tasks.spawn(journal::replay(app.clone()));
+    let sealing = app.clone();
+    app.tasks.spawn_blocking(move || sealing::run(&sealing, common));
     let mut workers = Workers::start(&app, workers(&app.config))?;
     tracing::info!(listen = %listener.local_addr()?, workers = workers.count(), "the gateway serves");
     let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -114,7 +128,8 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
 /// What a gateway opens before it serves.
 struct Opened {
     ledger: Arc<dyn Ledger>,
-    receipts: ReceiptKey,
+    receipts: Arc<ReceiptKey>,
+    epochs: Epochs,
     journal: Journal,
     tokenizers: Tokenizers,
     counting: CountingPool,
@@ -137,6 +152,7 @@ fn app(config: Config, telemetry: &Telemetry, opened: Opened) -> App {
         clock: Clock::start(),
         ledger: opened.ledger,
         receipts: opened.receipts,
+        epochs: opened.epochs,
         fleet: Fleet::new(policy, waiting),
         keys: KeyCache::new(
             config.keys.cache_entries_max,

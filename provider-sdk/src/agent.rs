@@ -5,6 +5,7 @@
 
 mod ask;
 mod dial;
+mod digest;
 mod drain;
 mod forward;
 mod go_on;

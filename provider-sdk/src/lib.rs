@@ -4,6 +4,7 @@
 pub mod dialect;
 pub mod identity;
 pub mod offer;
+pub mod served;
 pub mod tunnel;
 
 #[cfg(feature = "agent")]

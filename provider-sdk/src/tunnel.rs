@@ -31,6 +31,10 @@ pub const ATTEMPT_HEADER: &str = "filature-attempt";
 /// On a call, with the value `1`: it goes on where another engine broke off. A chat ends in the assistant's message so
 /// far, a completion's prompt in the text so far; the agent adds what its engine has to be told.
 pub const CONTINUE_HEADER: &str = "filature-continue";
+/// On a call: 32 bytes in hex. An agent that finds it signs what it served; see [`crate::served`].
+pub const SALT_HEADER: &str = "filature-salt";
+/// After the last byte of a whole answer, as a trailer: what the agent signed, as JSON; see [`crate::served`].
+pub const SERVED_TRAILER: &str = "filature-served";
 /// On an answer of status 503: the agent drains, and no further call will be taken on this tunnel.
 pub const DRAINING_HEADER: &str = "filature-draining";
 /// On an answer of status 502: `unreachable`, the agent could not get an answer from its engine.

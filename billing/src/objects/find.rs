@@ -1,58 +1,120 @@
-//! Finds the receipt of a call among the epochs, with its proof.
+//! Finds the receipt of a call among the epochs. Which of them it may stand in follows from its time; what was learnt
+//! of them is kept, since a sealed epoch never changes.
 
-use std::collections::VecDeque;
-use std::ops::Range;
-use std::sync::Arc;
-
-use bytes::Bytes;
-use serde::Deserialize;
+use std::collections::BTreeMap;
 
 use super::{EpochStore, StoreError};
-use crate::epoch::{Inclusion, Seal};
 use crate::id::CallId;
-use crate::merkle::{MerkleTree, leaf_hash};
 use crate::receipt::Receipt;
-use crate::verify::{Fault, TrustedKeys, Wrong, verify_seal};
+use crate::verify::{Fault, TrustedKeys, Wrong};
 
-/// Epochs searched from the first that a call can stand in: it is posted when it ends, and a post may come late.
-const EPOCHS_SEARCHED_MAX: u64 = 16;
-/// Epochs whose places are remembered, about 100 bytes a receipt.
-const EPOCHS_REMEMBERED: usize = 16;
+/// How far the clocks of two gateways may differ, in milliseconds.
+const CLOCKS_DIFFER_MS: u64 = 60_000;
+/// How long a call may last and still be looked for in every epoch of its time, in milliseconds.
+const CALL_MS_MAX: u64 = 3_600_000;
+/// Epochs beyond that, where a call may stand whose post came late.
+const LATE_EPOCHS: u64 = 16;
+/// Epochs searched for one call at most. Each costs some ten short reads.
+const EPOCHS_SEARCHED_MAX: u64 = 256;
+/// Epochs whose times are remembered, some 40 bytes each.
+const TIMES_MAX: usize = 100_000;
 
-/// The epochs that receipts were asked of lately.
+/// What is known of the chain.
 #[derive(Debug, Default)]
-pub(super) struct Found(VecDeque<Arc<Places>>);
+pub(super) struct Known {
+    /// The last epoch, or one before it.
+    last: Option<u64>,
+    /// When epochs began and ended.
+    times: BTreeMap<u64, Times>,
+}
 
-/// Where the receipts of an epoch stand in its object.
-#[derive(Debug)]
-struct Places {
-    seal: Seal,
-    /// The calls, in order.
-    calls: Vec<CallId>,
-    /// The bytes of each receipt's line, without its line feed.
-    lines: Vec<Range<u64>>,
-    tree: MerkleTree,
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    from_ms: u64,
+    to_ms: u64,
+}
+
+/// How a search went.
+enum Searched {
+    Found(u64, Box<Receipt>),
+    /// It stands in no epoch so far; it may in this one.
+    NotBefore(u64),
+    /// It stands in none, and will not.
+    Nowhere,
+}
+
+impl Known {
+    /// Epoch `number` is there.
+    pub(super) fn saw(&mut self, number: u64) {
+        self.last = self.last.max(Some(number));
+    }
 }
 
 impl EpochStore {
-    /// The receipt of a call with the proof that it was sealed. `None` if it stands in none of the sixteen epochs from
-    /// the one that was open when the call began: it is not sealed yet, or was posted very late.
+    /// The receipt of a call with the proof that it was sealed; see [`EpochStore::locate`].
     ///
     /// # Errors
     /// [`StoreError::Fault`] for a damaged object, [`StoreError::Missing`], [`StoreError::Store`].
     pub async fn find(&self, call: &CallId, keys: &TrustedKeys) -> Result<Option<Receipt>, StoreError> {
-        let Some(last) = self.last().await? else {
+        let Some((number, receipt)) = self.locate(call, keys).await? else {
             return Ok(None);
         };
-        let first = self.first_after(call.started_ms(), last, keys).await?;
-        let end = first.saturating_add(EPOCHS_SEARCHED_MAX).min(last.saturating_add(1));
-        for number in first..end {
-            let places = self.places(number, keys).await?;
-            if let Ok(at) = places.calls.binary_search(call) {
-                return self.receipt_at(number, &places, at).await.map(Some);
+        self.prove(number, receipt, keys).await.map(Some)
+    }
+
+    /// The receipt of a call as it stands in its epoch, and the epoch's number. It is looked for in the epochs of the
+    /// hour after the call began, and in sixteen more. `None` if it stands in none of them: it is not sealed yet, it was
+    /// posted very late, or there was no such call. Costs some ten short reads for every epoch searched.
+    ///
+    /// # Errors
+    /// [`StoreError::Fault`] for a damaged object, [`StoreError::Missing`], [`StoreError::Store`].
+    pub async fn locate(&self, call: &CallId, keys: &TrustedKeys) -> Result<Option<(u64, Receipt)>, StoreError> {
+        let remembered = self.known.lock().last;
+        let mut next = 0;
+        for last in [remembered, None] {
+            let last = match last {
+                Some(last) => last,
+                // The store is only asked for its end if what is known of it does not settle the matter.
+                None => match self.last().await? {
+                    Some(last) if last >= next => last,
+                    _ => return Ok(None),
+                },
+            };
+            match self.search(call, next, last, keys).await? {
+                Searched::Found(number, receipt) => return Ok(Some((number, *receipt))),
+                Searched::Nowhere => return Ok(None),
+                Searched::NotBefore(number) => next = number,
             }
         }
         Ok(None)
+    }
+
+    /// Searches the epochs from `next` to `last`.
+    async fn search(&self, call: &CallId, next: u64, last: u64, keys: &TrustedKeys) -> Result<Searched, StoreError> {
+        let began_ms = call.started_ms();
+        let first = self
+            .first_after(began_ms.saturating_sub(CLOCKS_DIFFER_MS), last, keys)
+            .await?;
+        let ended_ms = began_ms.saturating_add(CALL_MS_MAX);
+        let mut late = 0_u64;
+        for number in first..first.saturating_add(EPOCHS_SEARCHED_MAX) {
+            if number > last {
+                return Ok(Searched::NotBefore(number));
+            }
+            if self.times(number, keys).await?.from_ms > ended_ms {
+                late = late.saturating_add(1);
+            }
+            if late > LATE_EPOCHS {
+                break;
+            }
+            if number < next {
+                continue;
+            }
+            if let Some(line) = self.line_of(number, call).await? {
+                return Ok(Searched::Found(number, Box::new(receipt_in(number, &line)?)));
+            }
+        }
+        Ok(Searched::Nowhere)
     }
 
     /// The first epoch that was closed at or after a time; `last + 1` if none was.
@@ -60,7 +122,7 @@ impl EpochStore {
         let (mut low, mut high) = (0, last.saturating_add(1));
         while low < high {
             let middle = low.midpoint(high);
-            if self.seal(middle, keys).await?.header.to_ms < time_ms {
+            if self.times(middle, keys).await?.to_ms < time_ms {
                 low = middle.saturating_add(1);
             } else {
                 high = middle;
@@ -69,78 +131,31 @@ impl EpochStore {
         Ok(low)
     }
 
-    /// Only one object is read at a time, however many receipts are asked for.
-    async fn places(&self, number: u64, keys: &TrustedKeys) -> Result<Arc<Places>, StoreError> {
-        let mut found = self.found.lock().await;
-        if let Some(places) = found.0.iter().find(|places| places.seal.header.number == number) {
-            return Ok(Arc::clone(places));
+    async fn times(&self, number: u64, keys: &TrustedKeys) -> Result<Times, StoreError> {
+        if let Some(times) = self.known.lock().times.get(&number) {
+            return Ok(*times);
         }
-        let (object, keys) = (self.object(number).await?, keys.clone());
-        let places = tokio::task::spawn_blocking(move || Places::read(&object, number, &keys));
-        let places = Arc::new(places.await.map_err(std::io::Error::other)??);
-        found.0.push_front(Arc::clone(&places));
-        found.0.truncate(EPOCHS_REMEMBERED);
-        Ok(places)
-    }
-
-    async fn receipt_at(&self, number: u64, places: &Places, at: usize) -> Result<Receipt, StoreError> {
-        let place = || format!("epoch {number}, receipt {at}");
-        let damaged = |wrong: String| Fault {
-            place: place(),
-            wrong: Wrong::Form(wrong),
+        let header = self.seal(number, keys).await?.header;
+        let times = Times {
+            from_ms: header.from_ms,
+            to_ms: header.to_ms,
         };
-        let range = places.lines.get(at).cloned();
-        let line = self.get(number, range).await?.bytes().await?;
-        let receipt: Receipt = serde_json::from_slice(&line).map_err(|error| damaged(error.to_string()))?;
-        receipt.verify().map_err(|error| damaged(error.to_string()))?;
-        Ok(Receipt {
-            inclusion: Some(Inclusion {
-                epoch: places.seal.clone(),
-                index: u64::try_from(at).unwrap_or(u64::MAX),
-                path: places.tree.path(at).unwrap_or_default(),
-            }),
-            ..receipt
-        })
+        let mut known = self.known.lock();
+        if known.times.len() >= TIMES_MAX {
+            // The oldest are asked for least.
+            known.times.pop_first();
+        }
+        known.times.insert(number, times);
+        Ok(times)
     }
 }
 
-impl Places {
-    fn read(object: &Bytes, number: u64, keys: &TrustedKeys) -> Result<Self, Fault> {
-        #[derive(Deserialize)]
-        struct Line {
-            record: Record,
-        }
-        #[derive(Deserialize)]
-        struct Record {
-            call: CallId,
-        }
-        let damaged = |wrong: &str| Fault {
-            place: format!("epoch {number}"),
-            wrong: Wrong::Form(wrong.to_owned()),
-        };
-        let mut lines = object.split(|&b| b == b'\n');
-        let seal = Seal::read(lines.next().unwrap_or_default(), number)?;
-        verify_seal(&seal, keys)?;
-        let before = usize::try_from(seal.header.providers).unwrap_or(usize::MAX);
-        let (mut calls, mut ranges, mut leaves) = (Vec::new(), Vec::new(), Vec::new());
-        // The last line feed is followed by nothing.
-        for line in lines.skip(before).filter(|line| !line.is_empty()) {
-            let start = line.as_ptr().addr().saturating_sub(object.as_ptr().addr());
-            let end = start.saturating_add(line.len());
-            let Line { record } = serde_json::from_slice(line).map_err(|error| damaged(&error.to_string()))?;
-            calls.push(record.call);
-            ranges.push(u64::try_from(start).unwrap_or(u64::MAX)..u64::try_from(end).unwrap_or(u64::MAX));
-            leaves.push(leaf_hash(line));
-        }
-        let tree = MerkleTree::new(leaves);
-        if tree.root() != seal.header.receipts_root || !calls.is_sorted() {
-            return Err(damaged("its receipts are not those that were sealed"));
-        }
-        Ok(Self {
-            seal,
-            calls,
-            lines: ranges,
-            tree,
-        })
-    }
+fn receipt_in(number: u64, line: &[u8]) -> Result<Receipt, Fault> {
+    let damaged = |wrong: String| Fault {
+        place: format!("epoch {number}"),
+        wrong: Wrong::Form(wrong),
+    };
+    let receipt: Receipt = serde_json::from_slice(line).map_err(|error| damaged(error.to_string()))?;
+    receipt.verify().map_err(|error| damaged(error.to_string()))?;
+    Ok(receipt)
 }

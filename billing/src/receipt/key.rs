@@ -58,7 +58,11 @@ impl ReceiptKey {
         }
     }
 
-    fn load(path: &Path) -> Result<Self, ReceiptKeyError> {
+    /// Reads the key in `path`.
+    ///
+    /// # Errors
+    /// [`ReceiptKeyError`] if there is none, or the file is unusable, malformed, or open to others.
+    pub fn load(path: &Path) -> Result<Self, ReceiptKeyError> {
         let file = File::open(path)?;
         if file.metadata()?.permissions().mode() & 0o077 != 0 {
             return Err(ReceiptKeyError::Exposed);

@@ -18,6 +18,8 @@ pub(super) struct State {
     pub(super) known: HashSet<CallId>,
     /// Whether the ledger was told to forget what the last epoch holds.
     pub(super) trimmed: bool,
+    /// Whether ledger and store were found to belong together.
+    pub(super) guarded: bool,
     /// What the next epoch is to hold.
     pub(super) pending: Vec<UsageRecord>,
     /// Up to where the ledger was read.

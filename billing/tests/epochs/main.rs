@@ -4,6 +4,8 @@
 mod bucket;
 mod crash;
 mod faulty;
+mod find;
+mod guard;
 #[path = "../ledger/home.rs"]
 #[expect(dead_code, reason = "the ledger's own suite uses more of it")]
 mod home;

@@ -1,6 +1,7 @@
 //! `GET /v1/generation` and `/v1/receipts/{id}`: what a finished call was, and the signed proof of it.
 //!
-//! The record is written when the call is posted; its receipt is that record signed. Ed25519 signatures are
+//! The record is written when the call is posted; its receipt is that record signed. Once it is sealed it is found in its
+//! epoch, and the receipt has the proof of that. Ed25519 signatures are
 //! deterministic (RFC 8032), so a receipt is the same whenever it is asked for, and signing costs nothing on a call's
 //! path (`docs/decisions/003-receipts-signed-when-read.md`).
 
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use filature_billing::{CallId, CallOutcome, Receipt, UsageRecord};
+use filature_billing::{CallId, CallOutcome, Receipt, StoreError, UsageRecord};
 use filature_openapi::account::{Data, Generation};
 use http::HeaderMap;
 use serde::Deserialize;
@@ -21,6 +22,9 @@ use crate::request::auth;
 
 /// A caller may ask before its call is posted, moments after the last byte: that long it is waited for.
 const SETTLING_MAX: Duration = Duration::from_secs(5);
+
+/// How long the store of epochs may take.
+const SEARCH_MAX: Duration = Duration::from_secs(10);
 
 /// The query of `/v1/generation`.
 #[derive(Debug, Deserialize)]
@@ -42,7 +46,10 @@ pub async fn generation(
         param: Some("id".to_owned()),
         code: None,
     })?;
-    let record = record(&worker.app, &headers, &id).await?;
+    let record = match kept(&worker.app, &headers, &id).await? {
+        Kept::Record(record) => *record,
+        Kept::Sealed(_, receipt) => receipt.record,
+    };
     Ok(Json(Data {
         data: describe(&worker.app, record),
     }))
@@ -57,21 +64,64 @@ pub async fn receipt(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Json<Receipt>, Reject> {
-    let record = record(&worker.app, &headers, &id).await?;
-    let receipt = worker.app.receipts.sign(record).map_err(|error| {
-        tracing::error!(%error, "a receipt could not be signed");
-        Reject::Internal
-    })?;
+    let app = &worker.app;
+    let mut receipt = match kept(app, &headers, &id).await? {
+        Kept::Record(record) => app.receipts.sign(*record).map_err(|error| {
+            tracing::error!(%error, "a receipt could not be signed");
+            Reject::Internal
+        })?,
+        Kept::Sealed(epoch, receipt) => proved(app, epoch, *receipt).await?,
+    };
+    // A gateway whose key was replaced no longer knows the nonces of before.
+    let nonce = app.receipts.nonce(&receipt.record.call);
+    receipt.nonce = Some(nonce).filter(|nonce| receipt.record.nonce_hash == Some(nonce.hash()));
     Ok(Json(receipt))
 }
 
-async fn record(app: &App, headers: &HeaderMap, id: &str) -> Result<UsageRecord, Reject> {
+/// Where the record of a call is.
+enum Kept {
+    /// In the ledger, not sealed yet.
+    Record(Box<UsageRecord>),
+    /// In an epoch, and which.
+    Sealed(u64, Box<Receipt>),
+}
+
+/// The record of a call of this account; a stranger's is as unknown as one that never was.
+async fn kept(app: &App, headers: &HeaderMap, id: &str) -> Result<Kept, Reject> {
     let key = auth::holder(app, headers).await?;
     let unknown = || Reject::NotFound(format!("No charged call of this account has the id `{id}`."));
     let call = CallId::parse(id).map_err(|_| unknown())?;
     let _ = tokio::time::timeout(SETTLING_MAX, app.live.settled(&call)).await;
     let record = app.ledger.record(&key.account, &call).await.map_err(Reject::ledger)?;
-    record.ok_or_else(unknown)
+    if let Some(record) = record {
+        return Ok(Kept::Record(Box::new(record)));
+    }
+    let epochs = &app.epochs;
+    let sealed = in_time(app, epochs.store.locate(&call, &epochs.keys)).await?;
+    let sealed = sealed.filter(|(_, receipt)| receipt.record.account == key.account);
+    let (epoch, receipt) = sealed.ok_or_else(unknown)?;
+    Ok(Kept::Sealed(epoch, Box::new(receipt)))
+}
+
+/// The receipt with the proof that it stands in its epoch.
+async fn proved(app: &App, epoch: u64, receipt: Receipt) -> Result<Receipt, Reject> {
+    in_time(app, app.epochs.store.prove(epoch, receipt, &app.epochs.keys)).await
+}
+
+/// Waits for the store of epochs, in turn with others and not for ever.
+async fn in_time<T>(app: &App, read: impl Future<Output = Result<T, StoreError>>) -> Result<T, Reject> {
+    const BUSY: &str = "Sealed receipts cannot be read right now. Try again.";
+    let read = async {
+        let _turn = app.epochs.searches.acquire().await;
+        read.await
+    };
+    let read = tokio::time::timeout(SEARCH_MAX, read).await;
+    let read = read.map_err(|_elapsed| "it does not answer in time".to_owned());
+    read.and_then(|read| read.map_err(|error| error.to_string()))
+        .map_err(|error| {
+            tracing::error!(error, "the epochs could not be read");
+            Reject::Overloaded(BUSY)
+        })
 }
 
 fn describe(app: &App, record: UsageRecord) -> Generation {

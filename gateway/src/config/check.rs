@@ -8,6 +8,7 @@ use super::problem::{Origin, Problem};
 use super::providers::is_http_url;
 use super::settings::Config;
 use crate::admin::AdminToken;
+use crate::epochs::Place;
 
 /// Adds what is wrong; `origin` says where a setting was written.
 pub(super) fn rules(config: &Config, origin: &dyn Fn(&str, &str) -> Origin, problems: &mut Vec<Problem>) {
@@ -15,6 +16,7 @@ pub(super) fn rules(config: &Config, origin: &dyn Fn(&str, &str) -> Origin, prob
     rules.server(config);
     rules.ledger(config);
     rules.admin(config);
+    rules.epochs(config);
     rules.upstream(config);
     rules.tunnels(config);
     rules.telemetry(config);
@@ -90,6 +92,23 @@ impl Rules<'_> {
         if admin.listen.is_some() && admin.tokens.is_empty() && admin.tokens_file.is_none() {
             let what = "nobody could use it: admin.tokens and admin.tokens_file are empty".to_owned();
             self.refuse("admin", "listen", what, "make a token with `filature admin token NAME`");
+        }
+    }
+
+    fn epochs(&mut self, config: &Config) {
+        if let Err(what) = Place::of(config) {
+            self.refuse("epochs", "store", what, "allowed: a folder, or s3:// and a bucket");
+        }
+        for key in &config.epochs.keys_before {
+            if key.parse::<PublicKey>().is_err() || key.bytes().any(|byte| byte.is_ascii_uppercase()) {
+                let what = format!("{key:?} is no public key");
+                self.refuse(
+                    "epochs",
+                    "keys_before",
+                    what,
+                    "allowed: 64 hexadecimal digits, in lower case",
+                );
+            }
         }
     }
 

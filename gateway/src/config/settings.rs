@@ -129,6 +129,23 @@ settings! {
         tokens_file: Option<String> = None;
     }
 
+    /// How receipts are sealed into epochs, so that anybody can check them.
+    pub struct EpochsSettings as epochs {
+        /// Whether this gateway takes its turn at sealing. Of several on one ledger one seals at a time.
+        seal: bool = true;
+        /// Where epochs are kept: a folder, or `s3://bucket/prefix` with the usual `AWS_…` variables for region, endpoint
+        /// and credentials. None takes the folder `epochs` in `ledger.data`. Gateways on one ledger share one store.
+        store: Option<String> = None;
+        /// An epoch is closed so long after the one before, in milliseconds, if there is anything to seal.
+        age_ms: u64 = 600_000, 50..=DAY_MS;
+        /// An epoch is closed with so many receipts even if it is younger. About 1,700 bytes each, in memory and in the
+        /// store.
+        receipts_max: usize = 16_384, 1..=100_000;
+        /// Public keys (64 hexadecimal digits) that signed receipts before the present `receipts.key`: epochs they signed
+        /// are gone on with.
+        keys_before: Vec<String> = Vec::new();
+    }
+
     /// How prices are shown.
     pub struct PricingSettings as pricing {
         /// Symbol of the coin beside displayed amounts. Money itself is counted in nano, a billionth of it.
@@ -193,6 +210,9 @@ settings! {
         tunnels_max: usize = 4096, 1..=1_000_000;
         /// How often an agent is asked for its status, in milliseconds.
         status_every_ms: u64 = 2000, 10..=3_600_000;
+        /// Whether agents are asked to sign what they served, for the receipts. Checking a signature costs the gateway about
+        /// 60 µs of processor for each call, none of it before the answer is out.
+        cosign: bool = true;
         /// Time an agent has to present its offer after the upgrade, in milliseconds.
         hello_timeout_ms: u64 = 5000, 1..=DAY_MS;
     }

@@ -14,9 +14,9 @@ use filature_openapi::error::ErrorEnvelope;
 use filature_router::{Attempt, End, Event, Try};
 use http::StatusCode;
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 use tracing::Span;
 
+use super::cosigned::{Answer, Unchecked};
 use super::frames::{Cut, Frames, Out};
 use super::meter::{Meter, Told};
 use super::{Call, count, upstream};
@@ -40,11 +40,13 @@ pub enum First {
         meter: Meter,
         /// Why it ended, in the engine's word.
         finish_reason: Option<Box<str>>,
+        /// What came beside it.
+        unchecked: Option<Box<Unchecked>>,
     },
     /// A stream, up to its first token.
     Stream {
         /// What is still to come.
-        body: Incoming,
+        body: Answer,
         /// How far it has come.
         frames: Box<Frames>,
         /// What came so far, for the caller.
@@ -219,7 +221,7 @@ pub async fn continuation(
     told_output_tokens_max: u32,
     cut: &Cut,
     frames: &mut Frames,
-) -> Result<(Incoming, Out), Failure> {
+) -> Result<(Answer, Out), Failure> {
     let bytes_max = watch.worker.app.config.upstream.event_bytes_max;
     let opened = async {
         let response = open(watch, provider, Some(told_output_tokens_max), Some(cut.text.as_str())).await?;
@@ -241,7 +243,7 @@ async fn open(
     provider: &Provider,
     told: Option<u32>,
     continues: Option<&str>,
-) -> Result<Response<Incoming>, Failure> {
+) -> Result<Response<Answer>, Failure> {
     let response = upstream::open(watch, watch.worker, provider, told, continues)
         .await
         .map_err(|error| Failure::Failed(error.to_string()))?;
@@ -252,9 +254,10 @@ async fn open(
 }
 
 /// Reads an unstreamed answer and makes sure that it is one.
-async fn whole(watch: &Watched<'_>, provider: &Provider, response: Response<Incoming>) -> Result<First, Failure> {
+async fn whole(watch: &Watched<'_>, provider: &Provider, response: Response<Answer>) -> Result<First, Failure> {
     let bytes_max = watch.worker.app.config.upstream.answer_bytes_max;
-    let body = Limited::new(response.into_body(), bytes_max).collect().await;
+    let mut answer = response.into_body();
+    let body = Limited::new(&mut answer, bytes_max).collect().await;
     let body = body
         .map_err(|error| Failure::Failed(format!("the answer broke off: {error}")))?
         .to_bytes();
@@ -284,6 +287,7 @@ async fn whole(watch: &Watched<'_>, provider: &Provider, response: Response<Inco
         body,
         meter,
         finish_reason: view.finish_reason,
+        unchecked: answer.unchecked(),
     })
 }
 
@@ -291,8 +295,8 @@ async fn whole(watch: &Watched<'_>, provider: &Provider, response: Response<Inco
 async fn until_first_token(
     frames: &mut Frames,
     event_bytes_max: usize,
-    mut body: Incoming,
-) -> Result<(Incoming, Out), Failure> {
+    mut body: Answer,
+) -> Result<(Answer, Out), Failure> {
     let mut held = Out::new();
     let mut held_bytes = 0;
     while !frames.begun {
@@ -325,7 +329,7 @@ pub fn renames(provider: &Provider, attempt: &Attempt) -> bool {
 }
 
 /// What a status other than 200 means.
-async fn refusal(status: StatusCode, body: Incoming) -> Failure {
+async fn refusal(status: StatusCode, body: Answer) -> Failure {
     match status {
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Failure::Refused,
         // The request itself is at fault, says this provider; whether to believe it is the dispatcher's matter.

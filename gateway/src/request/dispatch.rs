@@ -17,6 +17,8 @@ use search::{Answered, Found};
 
 use super::admit::Admitted;
 use super::attempt::{First, Watched};
+use super::cosigned::Unchecked;
+use super::hashes::Given;
 use super::meter::{self, Meter};
 use super::relay::{self, Stopped, Stream};
 use super::resume::{self, Rescue, Resumed};
@@ -34,6 +36,8 @@ pub struct Served {
     pub meter: Meter,
     /// Bytes of the answer's text that others had delivered before.
     pub from_byte: u64,
+    /// What it may have signed about it, if its answer came to its end.
+    pub unchecked: Option<Box<Unchecked>>,
 }
 
 /// How a call went, for the bill.
@@ -48,6 +52,8 @@ pub struct Outcome {
     pub first_token: Duration,
     /// Why it failed: a fixed word.
     pub error: Option<&'static str>,
+    /// What the caller was given of it.
+    pub given: Given,
 }
 
 impl Outcome {
@@ -60,6 +66,7 @@ impl Outcome {
             finish_reason: None,
             first_token: Duration::ZERO,
             error: Some(error),
+            given: Given::Nothing,
         }
     }
 }
@@ -119,18 +126,22 @@ async fn serve(
         finish_reason: None,
         first_token,
         error: None,
+        given: Given::Nothing,
     };
     match first {
         First::Whole {
             body,
             meter,
             finish_reason,
+            unchecked,
         } => {
+            outcome.given = Given::Whole(body.clone());
             let sent = answer.send(Ok(whole_response(call, &provider, body)));
             // The answer was produced; a caller that leaves in this very moment has it all the same.
             drop(sent);
             outcome.finish_reason = finish_reason;
-            let served = outcome.ended(call, provider, watch, meter, 0);
+            let mut served = outcome.ended(call, provider, watch, meter, 0);
+            served.unchecked = unchecked;
             outcome.parts.push(served);
         }
         First::Stream { body, frames, held } => {
@@ -176,8 +187,12 @@ async fn carry<'a>(
             from_byte,
         } = part;
         let stopped = stream.pump(&watch, body, held).await;
+        let mut unchecked = None;
         outcome.end = match stopped {
-            Stopped::Complete => CallOutcome::Completed,
+            Stopped::Complete(beside) => {
+                unchecked = beside;
+                CallOutcome::Completed
+            }
             Stopped::CallerLeft | Stopped::Cut => CallOutcome::Cancelled,
             Stopped::Broke => {
                 // The router is told at once; the next plan is to know.
@@ -192,7 +207,8 @@ async fn carry<'a>(
             text,
             ..stream.frames.meter.clone()
         };
-        let broken = outcome.ended(call, provider, watch, meter, from_byte);
+        let mut broken = outcome.ended(call, provider, watch, meter, from_byte);
+        broken.unchecked = unchecked;
         if outcome.end == CallOutcome::Broken {
             match resume::resume(worker, call, admitted, &mut stream, &broken, &mut tried).await {
                 Rescue::Resumed(next) => {
@@ -210,6 +226,7 @@ async fn carry<'a>(
         }
         outcome.parts.push(broken);
         outcome.finish_reason = stream.frames.finish_reason.take();
+        outcome.given = Given::Stream(stream.given);
         return;
     }
 }
@@ -242,6 +259,7 @@ impl Outcome {
             attempt: watch.attempt.clone(),
             meter,
             from_byte,
+            unchecked: None,
         }
     }
 }

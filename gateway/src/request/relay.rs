@@ -11,17 +11,19 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
+use filature_billing::Salted;
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio_util::sync::CancellationToken;
 
 use super::Call;
 use super::attempt::Watched;
+use super::cosigned::{Answer, Unchecked};
 use super::frames::{Fault, Frames, Out};
+use super::hashes;
 use crate::app::Worker;
 use crate::fleet::provider::Provider;
 
@@ -79,7 +81,7 @@ pub fn head(response: &mut Response, call: &Call, provider: &Provider, content_t
 /// Why the pump stopped.
 pub enum Stopped {
     /// The answer is whole, or as whole as its provider said.
-    Complete,
+    Complete(Option<Box<Unchecked>>),
     /// The caller left, or reads nothing.
     CallerLeft,
     /// The provider broke off.
@@ -102,6 +104,8 @@ pub struct Stream {
     pub frames: Box<Frames>,
     /// Where its pieces go, until it is closed.
     pub caller: Option<Caller>,
+    /// The hash of what went there.
+    pub given: Salted,
     /// How long a silent provider, or a caller that reads nothing, is waited for at most.
     patience: Duration,
     ends_at: Instant,
@@ -116,6 +120,7 @@ impl Stream {
         Self {
             frames,
             caller: Some(caller),
+            given: hashes::stream(&worker.app, call),
             patience: Duration::from_millis(limits.gap_timeout_ms),
             ends_at: call.started + Duration::from_millis(limits.call_timeout_ms),
             cutting: worker.app.stop.cutting.clone(),
@@ -123,18 +128,23 @@ impl Stream {
     }
 
     /// Carries one provider's part to its end. `held` is what came of it up to its first token.
-    pub async fn pump(&mut self, watch: &Watched<'_>, mut body: Incoming, held: Out) -> Stopped {
+    pub async fn pump(&mut self, watch: &Watched<'_>, mut body: Answer, held: Out) -> Stopped {
         let attempt = &watch.attempt;
         let gap_max = attempt.gap_deadline.min(self.patience);
-        let (frames, patience) = (&mut self.frames, self.patience);
+        let (frames, given, patience) = (&mut self.frames, &mut self.given, self.patience);
         let Some(caller) = &self.caller else {
             return Stopped::CallerLeft;
         };
         let carried = async {
-            if !give(caller, held, patience).await {
+            let mut to = To {
+                caller,
+                given,
+                patience,
+            };
+            if !to.give(held).await {
                 return Halt::CallerLeft;
             }
-            carry(&mut body, frames, caller, gap_max, patience).await
+            carry(&mut body, frames, &mut to, gap_max).await
         };
         let halt = tokio::select! {
             halt = carried => halt,
@@ -145,8 +155,7 @@ impl Stream {
         match halt {
             Halt::Complete => {
                 self.caller = None;
-                trail(body).await;
-                Stopped::Complete
+                Stopped::Complete(trail(body).await)
             }
             Halt::CallerLeft => Stopped::CallerLeft,
             Halt::Cut(why) => {
@@ -161,7 +170,7 @@ impl Stream {
                 // An answer that has said why it ended is whole, however its connection ends.
                 if self.frames.end(&mut last).is_ok() {
                     self.finish(last).await;
-                    return Stopped::Complete;
+                    return Stopped::Complete(None);
                 }
                 tracing::info!(call = %watch.call.id, provider = %attempt.provider, why, "a stream broke");
                 Stopped::Broke
@@ -172,7 +181,12 @@ impl Stream {
     /// Hands the last pieces to the caller and ends the response: its reader is not to wait for what is done after.
     pub async fn finish(&mut self, last: Out) {
         if let Some(caller) = self.caller.take() {
-            give(&caller, last, self.patience).await;
+            let mut to = To {
+                caller: &caller,
+                given: &mut self.given,
+                patience: self.patience,
+            };
+            to.give(last).await;
         }
     }
 
@@ -186,13 +200,7 @@ impl Stream {
 }
 
 /// Reads, checks and hands on until the stream is complete or cannot go on.
-async fn carry(
-    body: &mut Incoming,
-    frames: &mut Frames,
-    caller: &Caller,
-    gap_max: Duration,
-    patience: Duration,
-) -> Halt {
+async fn carry(body: &mut Answer, frames: &mut Frames, to: &mut To<'_>, gap_max: Duration) -> Halt {
     let mut out = Out::new();
     let mut heard = Instant::now();
     let mut gap = std::pin::pin!(tokio::time::sleep(gap_max));
@@ -219,7 +227,7 @@ async fn carry(
             let Some(read) = at_once(body).await else { break };
             taken = take(read, frames, &mut out);
         }
-        if !give(caller, joined(std::mem::take(&mut out)), patience).await {
+        if !to.give(joined(std::mem::take(&mut out))).await {
             return Halt::CallerLeft;
         }
         if let Err(fault) = taken {
@@ -244,7 +252,7 @@ fn take(read: Read, frames: &mut Frames, out: &mut Out) -> Result<(), Fault> {
 }
 
 /// The next read, if it has already arrived. The connection's task gets one turn to hand it over.
-async fn at_once(body: &mut Incoming) -> Option<Read> {
+async fn at_once(body: &mut Answer) -> Option<Read> {
     let mut turn_given = false;
     poll_fn(|cx| match Pin::new(&mut *body).poll_frame(cx) {
         Poll::Ready(read) => Poll::Ready(Some(read)),
@@ -272,24 +280,39 @@ fn joined(out: Out) -> Out {
     Out::from_iter([whole.freeze()])
 }
 
-/// Hands pieces to the caller; `false` when it has left, or has read nothing for as long as `patience`.
-async fn give(caller: &Caller, pieces: Out, patience: Duration) -> bool {
-    for piece in pieces {
-        match caller.try_send(piece) {
-            Ok(()) => {}
-            Err(TrySendError::Full(piece)) => {
-                if !matches!(tokio::time::timeout(patience, caller.send(piece)).await, Ok(Ok(()))) {
-                    return false;
-                }
-            }
-            Err(TrySendError::Closed(_)) => return false,
-        }
-    }
-    true
+/// Where pieces go.
+struct To<'a> {
+    caller: &'a Caller,
+    given: &'a mut Salted,
+    patience: Duration,
 }
 
-/// Reads what follows `[DONE]`, so that the connection can serve again and the agent sees a call that ended well.
-async fn trail(mut body: Incoming) {
+impl To<'_> {
+    /// Hands pieces to the caller, and hashes each once it is on its way; `false` when the caller has left, or has read
+    /// nothing for as long as `patience`.
+    async fn give(&mut self, pieces: Out) -> bool {
+        for piece in pieces {
+            let sent = piece.clone();
+            match self.caller.try_send(piece) {
+                Ok(()) => {}
+                Err(TrySendError::Full(piece)) => {
+                    let taken = tokio::time::timeout(self.patience, self.caller.send(piece)).await;
+                    if !matches!(taken, Ok(Ok(()))) {
+                        return false;
+                    }
+                }
+                Err(TrySendError::Closed(_)) => return false,
+            }
+            self.given.update(&sent);
+        }
+        true
+    }
+}
+
+/// Reads what follows `[DONE]`, so that the connection can serve again and the agent sees a call that ended well; returns
+/// what came beside the answer.
+async fn trail(mut body: Answer) -> Option<Box<Unchecked>> {
     let rest = async { while let Some(Ok(_)) = body.frame().await {} };
     let _ = tokio::time::timeout(TRAILING_MAX, rest).await;
+    body.unchecked()
 }

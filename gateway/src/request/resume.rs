@@ -10,10 +10,10 @@ use std::time::Duration;
 use filature_openapi::call::Endpoint;
 use filature_provider_sdk::is_continuable;
 use filature_router::{Attempt, Capabilities, End, NoRoute, Plan, Try};
-use hyper::body::Incoming;
 
 use super::admit::{self, Admitted};
 use super::attempt::{Failure, Watched, continuation, renames};
+use super::cosigned::Answer;
 use super::dispatch::{Served, Tried};
 use super::frames::{Cut, Out};
 use super::queue::{self, Waited};
@@ -32,7 +32,7 @@ pub struct Resumed<'a> {
     /// Its attempt.
     pub watch: Watched<'a>,
     /// What is still to come.
-    pub body: Incoming,
+    pub body: Answer,
     /// What came so far, for the caller.
     pub held: Out,
     /// Bytes of text that the caller had before.

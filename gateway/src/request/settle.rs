@@ -7,8 +7,10 @@ use filature_billing::{CallOutcome, FeeBps, LedgerError, Leg, Nano, Price, Token
 
 use super::Call;
 use super::admit::Admitted;
+use super::cosigned;
 use super::count::{self, Count};
 use super::dispatch::{Outcome, Served};
+use super::hashes::{self, Given};
 use super::meter::{Metered, Terms};
 use crate::app::App;
 use crate::clock::now_ms;
@@ -26,7 +28,7 @@ const VOID_GIVE_UP: Duration = Duration::from_secs(10);
 /// Ends a call's hold: posts what was delivered, or gives all of it back.
 pub async fn settle(app: &Arc<App>, call: Call, mut admitted: Admitted, mut outcome: Outcome) {
     let (ended_ms, duration) = (now_ms(), call.started.elapsed());
-    let record = if delivered(&outcome) {
+    let mut record = if delivered(&outcome) {
         let is_finished = outcome.end != CallOutcome::Broken;
         let prompt = admitted.prompt.take();
         let counts = count::collect(app, &call, prompt, &mut outcome.parts, is_finished).await;
@@ -34,6 +36,14 @@ pub async fn settle(app: &Arc<App>, call: Call, mut admitted: Admitted, mut outc
     } else {
         None
     };
+    if let Some(record) = &mut record
+        && let Some(hashes) = hashes::of(app, &call, std::mem::replace(&mut outcome.given, Given::Nothing)).await
+    {
+        hashes.enter(record);
+    }
+    if let Some(record) = &mut record {
+        cosigned::enter(app, &call, record, &mut outcome).await;
+    }
     if let Some(record) = &record
         && outcome.end == CallOutcome::Completed
     {
@@ -127,7 +137,7 @@ fn record(
     }
     let model = outcome.parts.last().map(|served| served.attempt.model.as_str());
     UsageRecord {
-        version: 1,
+        version: UsageRecord::VERSION,
         call: call.id,
         account: call.key.account.clone(),
         key: call.key.id.clone(),

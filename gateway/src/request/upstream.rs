@@ -13,13 +13,13 @@ use filature_provider_sdk::tunnel::{ATTEMPT_HEADER, CALL_HEADER, CONTINUE_HEADER
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::attempt::Watched;
+use super::cosigned::{self, Answer};
 use crate::app::{DirectClient, Worker};
 use crate::config::Config;
 use crate::fleet::provider::{Provider, Reach};
@@ -127,7 +127,7 @@ pub async fn open(
     provider: &Provider,
     told_output_tokens_max: Option<u32>,
     continues: Option<&str>,
-) -> Result<Response<Incoming>, OpenError> {
+) -> Result<Response<Answer>, OpenError> {
     let call = watch.call;
     let model = watch.attempt.model.as_str();
     let engine_model = provider.model(model).and_then(|offer| offer.engine_model.as_deref());
@@ -147,7 +147,10 @@ pub async fn open(
         },
     );
     let is_continued = continues.is_some_and(|text| !text.is_empty());
-    match &provider.reach {
+    let salt = cosigned::salt(&worker.app, call, provider);
+    // A few counts of references: the pieces are shared, not copied.
+    let sent = salt.map(|_| body.clone()).unwrap_or_default();
+    let response = match &provider.reach {
         Reach::Direct(direct) => {
             let mut request = request(watch, direct.uri(call.view.endpoint), body, is_continued);
             if let Some(authorization) = &direct.authorization {
@@ -157,13 +160,15 @@ pub async fn open(
                 .direct
                 .request(request)
                 .await
-                .map_err(|error| OpenError::Unreachable(chain(&error)))
+                .map_err(|error| OpenError::Unreachable(chain(&error)))?
         }
         Reach::Tunnel(tunnel) => {
-            let request = request(watch, tunnel.uri(call.view.endpoint), body, is_continued);
-            tunnel.send(request).await
+            let mut request = request(watch, tunnel.uri(call.view.endpoint), body, is_continued);
+            cosigned::ask(salt, request.headers_mut());
+            tunnel.send(request).await?
         }
-    }
+    };
+    Ok(response.map(|body| Answer::new(body, salt, sent)))
 }
 
 fn request(watch: &Watched<'_>, uri: Uri, body: Segments, is_continued: bool) -> Request<EngineBody> {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use filature_router::Try;
@@ -57,6 +58,26 @@ struct Instruments {
     rejections: Closed<Counter<u64>>,
     ledger_steps: Closed<Histogram<f64>>,
     ledger_failures: Closed<Counter<u64>>,
+    cosigned: Closed<Counter<u64>>,
+    epochs_sealed: Counter<u64>,
+    receipts_sealed: Counter<u64>,
+    sealing_failures: Counter<u64>,
+    records_waiting: Set,
+    oldest_waiting: Set,
+}
+
+/// A level that is told as it stands.
+struct Set {
+    level: BoundUpDownCounter<i64>,
+    told: AtomicI64,
+}
+
+impl Set {
+    fn to(&self, value: u64) {
+        let value = i64::try_from(value).unwrap_or(i64::MAX);
+        self.level
+            .add(value.saturating_sub(self.told.swap(value, Ordering::Relaxed)));
+    }
 }
 
 impl Metrics {
@@ -104,6 +125,28 @@ impl Metrics {
         if failed {
             self.0.ledger_failures.with(step, |counter| counter.add(1));
         }
+    }
+
+    /// What became of a provider's signature.
+    pub fn cosigned(&self, outcome: &'static str) {
+        self.0.cosigned.with(outcome, |counter| counter.add(1));
+    }
+
+    /// An epoch was sealed, with so many receipts.
+    pub fn epoch_sealed(&self, receipts: u64) {
+        self.0.epochs_sealed.add(1, &[]);
+        self.0.receipts_sealed.add(receipts, &[]);
+    }
+
+    /// So many records wait to be sealed, the oldest for so many seconds.
+    pub fn unsealed(&self, records: u64, oldest_s: u64) {
+        self.0.records_waiting.to(records);
+        self.0.oldest_waiting.to(oldest_s);
+    }
+
+    /// Nothing could be sealed.
+    pub fn sealing_failed(&self) {
+        self.0.sealing_failures.add(1, &[]);
     }
 
     /// Tunnels opened (positive) or closed (negative).
@@ -155,6 +198,15 @@ pub(super) fn start(resource: &Resource, collector: Option<&Collector>) -> anyho
         level.add(0);
         level
     };
+    let never = |metric| {
+        let counter = counter(&meter, metric);
+        counter.add(0, &[]);
+        counter
+    };
+    let set = |metric| Set {
+        level: at_rest(metric),
+        told: AtomicI64::new(0),
+    };
     let instruments = Instruments {
         registry,
         calls: Series::new(&meter),
@@ -166,6 +218,12 @@ pub(super) fn start(resource: &Resource, collector: Option<&Collector>) -> anyho
         rejections: Closed::new(counter(&meter, &names::REJECTIONS), names::CODE),
         ledger_steps: Closed::new(histogram(&meter, &names::LEDGER_STEP), names::STEP),
         ledger_failures: Closed::new(counter(&meter, &names::LEDGER_FAILURES), names::STEP),
+        cosigned: Closed::new(counter(&meter, &names::COSIGNED), names::OUTCOME),
+        epochs_sealed: never(&names::EPOCHS_SEALED),
+        receipts_sealed: never(&names::RECEIPTS_SEALED),
+        sealing_failures: never(&names::SEALING_FAILURES),
+        records_waiting: set(&names::RECORDS_WAITING),
+        oldest_waiting: set(&names::OLDEST_WAITING),
     };
     Ok((Metrics(Arc::new(instruments)), provider))
 }

@@ -120,6 +120,19 @@ metrics! {
     LEDGER_STEP = "filature.ledger.step.duration", Kind::Histogram(LEDGER_S), "s", [STEP];
     /// Steps of the ledger that failed for want of the ledger.
     LEDGER_FAILURES = "filature.ledger.step.failures", Kind::Counter, "{step}", [STEP];
+    /// Epochs this gateway has sealed.
+    EPOCHS_SEALED = "filature.epochs.sealed", Kind::Counter, "{epoch}", [];
+    /// Receipts in them.
+    RECEIPTS_SEALED = "filature.epochs.receipts", Kind::Counter, "{receipt}", [];
+    /// Records that wait for the next epoch, on the gateway whose turn it is to seal; of one epoch's worth at most.
+    RECORDS_WAITING = "filature.epochs.waiting", Kind::Level, "{record}", [];
+    /// Age of the oldest of them. Well above `epochs.age_ms`, nothing is being sealed.
+    OLDEST_WAITING = "filature.epochs.waiting.age", Kind::Level, "s", [];
+    /// Times that sealing failed: ledger or store did not answer, or do not belong together. The log says which.
+    SEALING_FAILURES = "filature.epochs.failures", Kind::Counter, "{failure}", [];
+    /// Answers through tunnels by what their providers signed about them: `taken` into the record, `absent`, `wrong` (it
+    /// does not fit what passed; the log says why), `short` (fewer tokens than are billed).
+    COSIGNED = "filature.tunnels.signatures", Kind::Counter, "{signature}", [OUTCOME];
     /// Tunnels that are open.
     TUNNELS = "filature.tunnels.open", Kind::Level, "{tunnel}", [];
     /// Connections that are open.

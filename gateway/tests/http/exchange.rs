@@ -33,6 +33,10 @@ const VARIABLE_FIELDS: &[&str] = &[
     "first_token_ms",
     "gateway",
     "signature",
+    "nonce",
+    "nonce_hash",
+    "request_hash",
+    "response_hash",
 ];
 
 /// What was asked and answered, as text.

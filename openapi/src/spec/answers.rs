@@ -201,8 +201,27 @@ pub(super) struct Receipt {
     /// The gateway's public key (Ed25519), in hexadecimal.
     #[schema(min_length = 64, max_length = 64)]
     gateway: String,
-    /// The gateway's signature in hexadecimal, over `filature-receipt-v1`, a line feed, and the record in canonical JSON
-    /// (RFC 8785).
+    /// The gateway's signature in hexadecimal, over `filature-receipt-v2`, a line feed, and the record in canonical JSON
+    /// (RFC 8785); over `filature-receipt-v1` where the record's `version` is 1.
     #[schema(min_length = 128, max_length = 128)]
     signature: String,
+    /// 32 bytes in hexadecimal that salt the record's hashes of request and answer. Given to the caller only; absent where
+    /// the record has no hashes, or the gateway's key was replaced since.
+    #[schema(min_length = 64, max_length = 64)]
+    nonce: Option<String>,
+    /// The proof that the receipt was sealed; absent until then. `docs/verify-receipt.md` says how to check it.
+    inclusion: Option<Inclusion>,
+}
+
+/// The proof that a receipt stands in an epoch.
+#[derive(ToSchema)]
+pub(super) struct Inclusion {
+    /// The epoch's seal: `header`, `gateway` and `signature`. The header has the epoch's `number`, its sums, the hash of
+    /// the seal before, and the root of its receipts.
+    #[schema(value_type = Object)]
+    epoch: Value,
+    /// The receipt's place among the epoch's receipts, from 0.
+    index: u64,
+    /// Its siblings on the way to the root, from the leaf up (RFC 6962): hashes in hexadecimal.
+    path: Vec<String>,
 }

@@ -15,6 +15,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use super::digest::Heard;
 use super::presence::Presence;
 use super::settings::AgentSettings;
 
@@ -44,7 +45,7 @@ const ANSWER_HEADERS: [HeaderName; 5] = [CONTENT_TYPE, CONTENT_LENGTH, CONTENT_E
 pub(crate) type EngineConnector = HttpsConnector<HttpConnector>;
 
 /// The body of a call: the gateway's own as it comes, or one the agent had to change.
-pub(crate) type CallBody = Either<Incoming, Full<Bytes>>;
+pub(crate) type CallBody = Either<Heard, Full<Bytes>>;
 
 /// The engine beside the agent.
 pub(crate) struct Engine {

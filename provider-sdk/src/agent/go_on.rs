@@ -5,8 +5,8 @@ use bytes::Bytes;
 use filature_openapi::{Endpoint, with_member};
 use http::Request;
 use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
-use hyper::body::Incoming;
 
+use super::digest::Heard;
 use super::forward::CallBody;
 use super::probe::Manner;
 use super::reply::{self, Reply};
@@ -20,10 +20,7 @@ const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 ///
 /// # Errors
 /// The answer, if the engine cannot go on, or the body is no good for it.
-pub(crate) async fn prepare(
-    request: Request<Incoming>,
-    manner: Option<Manner>,
-) -> Result<Request<CallBody>, Box<Reply>> {
+pub(crate) async fn prepare(request: Request<Heard>, manner: Option<Manner>) -> Result<Request<CallBody>, Box<Reply>> {
     let is_chat = request.uri().path() == Endpoint::ChatCompletions.path();
     if !is_chat || !request.headers().contains_key(CONTINUE_HEADER) {
         return Ok(request.map(Either::Left));
@@ -42,7 +39,7 @@ pub(crate) async fn prepare(
     }
 }
 
-async fn whole(body: Incoming) -> Result<Bytes, Box<Reply>> {
+async fn whole(body: Heard) -> Result<Bytes, Box<Reply>> {
     match Limited::new(body, BODY_BYTES_MAX).collect().await {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Box::new(reply::too_large(BODY_BYTES_MAX))),

@@ -1,7 +1,7 @@
 //! The answers the agent gives itself, in OpenAI's form. Decides their words; when one is due is decided elsewhere.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use filature_openapi::error::ErrorEnvelope;
@@ -12,6 +12,7 @@ use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::Incoming;
 use serde::Serialize;
 
+use super::digest::Digest;
 use super::drain::{NotTaken, Running};
 use crate::tunnel::{DRAINING_HEADER, ENGINE_HEADER};
 
@@ -20,16 +21,19 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// What goes back up the tunnel.
 pub(crate) type Reply = Response<Either<EngineBody, Full<Bytes>>>;
 
-/// The engine's own body, passed on as it comes. The call counts as running until this is dropped.
+/// The engine's own body, passed on as it comes, and after its end what the agent signs about it. The call counts as
+/// running until this is dropped.
 pub(crate) struct EngineBody {
     inner: Incoming,
+    digest: Option<Digest>,
     _running: Running,
 }
 
 impl EngineBody {
-    pub(crate) fn new(inner: Incoming, running: Running) -> Self {
+    pub(crate) fn new(inner: Incoming, digest: Option<Digest>, running: Running) -> Self {
         Self {
             inner,
+            digest,
             _running: running,
         }
     }
@@ -43,11 +47,28 @@ impl Body for EngineBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        Pin::new(&mut self.inner).poll_frame(context)
+        let polled = ready!(Pin::new(&mut self.inner).poll_frame(context));
+        match polled {
+            Some(Ok(frame)) if frame.is_data() => {
+                if let (Some(digest), Some(data)) = (&mut self.digest, frame.data_ref()) {
+                    digest.saw(data);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(error)) => {
+                self.digest = None;
+                Poll::Ready(Some(Err(error)))
+            }
+            // The engine's own trailers, if it has any, are of no use to a gateway.
+            Some(Ok(_)) | None => {
+                let trailers = self.digest.take().and_then(Digest::sign);
+                Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
+            }
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.digest.is_none() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -141,7 +162,7 @@ pub(crate) fn too_large(bytes_max: usize) -> Reply {
 
 /// Reads a call's body and throws it away: an answer before the end of a request resets its stream, and HTTP/2 closes a
 /// connection on which too many streams were reset.
-pub(crate) async fn throw_away(body: Incoming) {
+pub(crate) async fn throw_away(body: impl Body<Data = Bytes, Error = hyper::Error>) {
     /// The most bytes that are read for that.
     const BYTES_MAX: usize = 16 * 1024 * 1024;
     let _ = Limited::new(body, BYTES_MAX).collect().await;

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::dial::printable;
+use super::digest;
 use super::forward::chain;
 use super::go_on;
 use super::offers::now_ms;
@@ -175,12 +176,18 @@ impl Tunnel {
                 return reply::not_taken(why);
             }
         };
+        let (request, digest) = digest::begin(&self.agent, request);
         let request = match go_on::prepare(request, self.agent.probe.manner()).await {
             Ok(request) => request,
             Err(reply) => return *reply,
         };
         match self.agent.engine.forward(request, target).await {
-            Ok(answer) => answer.map(|body| Either::Left(EngineBody::new(body, running))),
+            Ok(answer) => {
+                // Only what is paid for is signed.
+                let digest = digest.filter(|_| answer.status() == StatusCode::OK);
+                let digest = digest.map(|digest| digest.answered(answer.headers()));
+                answer.map(|body| Either::Left(EngineBody::new(body, digest, running)))
+            }
             Err(_) => reply::engine_unreachable(),
         }
     }

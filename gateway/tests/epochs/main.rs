@@ -1,0 +1,21 @@
+//! From a call to a proof that anybody can check: real gateways on both ledgers, their epochs and receipts, verified by
+//! the command line and by the Python of `docs/verify-receipt.md`.
+
+#[path = "../faults/caller/client.rs"]
+#[expect(dead_code, reason = "the kill tests use more of it")]
+mod client;
+mod crash;
+#[path = "../faults/stack/home.rs"]
+#[expect(dead_code, reason = "the kill tests use more of it")]
+mod home;
+mod house;
+#[path = "../faults/operator.rs"]
+#[expect(dead_code, reason = "the kill tests use more of it")]
+mod operator;
+#[path = "../faults/process.rs"]
+#[expect(dead_code, reason = "the kill tests use more of it")]
+mod process;
+mod receipts;
+mod turns;
+#[path = "../faults/wait.rs"]
+mod wait;
