@@ -133,7 +133,7 @@ settings! {
     /// How a provider is chosen.
     pub struct RoutingSettings as routing {
         /// What a second of waiting is worth against price, in nano. 0 looks at the price alone.
-        exchange_nano_per_second: u64 = 25_000, 0..=1_000_000_000_000_000;
+        exchange_nano_per_second: u64 = 22_000, 0..=1_000_000_000_000_000;
         /// Providers tried for one call, the first included.
         attempts_max: usize = 4, 1..=4;
         /// Calls that may wait at the same time while every provider of their model is full; one more is answered 429.
