@@ -155,9 +155,9 @@ async fn answer(
 /// The task that owns the hold.
 async fn run(worker: Arc<Worker>, call: Call, mut answer: Answer) {
     match admit::admit(&worker, &call, &mut answer).await {
-        Ok(Some(admitted)) => {
+        Ok(Some((admitted, slot))) => {
             worker.app.metrics.call_started();
-            let served = AssertUnwindSafe(dispatch::dispatch(&worker, &call, &admitted, answer))
+            let served = AssertUnwindSafe(dispatch::dispatch(&worker, &call, &admitted, slot, answer))
                 .catch_unwind()
                 .await;
             // A defect on the way must not keep the caller's money: the hold is given back.
