@@ -7,6 +7,7 @@
 pub mod direct;
 pub mod line;
 pub mod provider;
+pub mod routed;
 pub mod siblings;
 pub mod tunnel;
 
@@ -22,6 +23,9 @@ use parking_lot::{Mutex, RwLock};
 
 use line::Lines;
 use provider::{Provider, Reach};
+use routed::Routed;
+
+use crate::clock::Clock;
 
 /// Models that are remembered after their last provider has left.
 const MODELS_KNOWN_MAX: usize = 10_000;
@@ -62,20 +66,24 @@ impl Fleet {
     ///
     /// # Errors
     /// [`NoRoute`] when nobody can serve it, or nobody can now.
-    pub fn route(&self, ask: &Ask<'_>, rank: impl FnOnce() -> Rank, now: Time) -> Result<Plan, NoRoute> {
+    pub fn route(&self, ask: &Ask<'_>, rank: impl FnOnce() -> Rank, clock: Clock) -> Result<Routed<'_>, NoRoute> {
+        let now = clock.now();
         let mut state = self.state.lock();
         if let Some(retry_after) = state.lines.is_behind(ask.model, rank, now) {
             return Err(NoRoute::Full { retry_after });
         }
-        state.route(ask, now)
+        let plan = state.route(ask, now)?;
+        drop(state);
+        Ok(Routed::new(self, plan, clock))
     }
 
     /// Asks the router where to try a call, ahead of all that wait: one whose turn has come, or whose answer has begun.
     ///
     /// # Errors
     /// As [`Fleet::route`].
-    pub fn route_at_once(&self, ask: &Ask<'_>, now: Time) -> Result<Plan, NoRoute> {
-        self.state.lock().route(ask, now)
+    pub fn route_at_once(&self, ask: &Ask<'_>, clock: Clock) -> Result<Routed<'_>, NoRoute> {
+        let plan = self.state.lock().route(ask, clock.now())?;
+        Ok(Routed::new(self, plan, clock))
     }
 
     /// Whether one more attempt of this kind is within its budget; it counts if so.
@@ -99,8 +107,8 @@ impl Fleet {
                 router.apply(event, now);
                 lines.freed(model.as_str(), now);
             }
-            // Limits rise while calls run: where one call has found room, there may be room for the next.
-            Event::Started { model, .. } => {
+            // Where one call has found room, or left it, there may be room for the next.
+            Event::Unplanned { model, .. } => {
                 let model = model.clone();
                 router.apply(event, now);
                 lines.freed(model.as_str(), now);
@@ -212,6 +220,10 @@ impl State {
     fn route(&mut self, ask: &Ask<'_>, now: Time) -> Result<Plan, NoRoute> {
         let plan = route(&self.router, ask, now, &mut rand::rng())?;
         self.lines.served(ask.model, now);
+        if let Some(first) = plan.attempts.first() {
+            let (provider, model) = (first.provider.clone(), first.model.clone());
+            self.router.apply(Event::Planned { provider, model }, now);
+        }
         Ok(plan)
     }
 }

@@ -196,12 +196,12 @@ async fn run(worker: Arc<Worker>, mut call: Call, mut answer: Answer) {
         auth::renewed(app, &call.key, call.stale_key),
     );
     match admitted {
-        Ok(Some(mut admitted)) => {
+        Ok(Some((mut admitted, slot))) => {
             app.metrics.call_started();
             answer.limits = admitted.limits;
             let outcome = match key.and_then(|key| admit::confirm(&mut call, &mut admitted, key)) {
                 Ok(()) => {
-                    let served = AssertUnwindSafe(dispatch::dispatch(&worker, &call, &admitted, answer))
+                    let served = AssertUnwindSafe(dispatch::dispatch(&worker, &call, &admitted, slot, answer))
                         .catch_unwind()
                         .await;
                     // A defect on the way must not keep the caller's money: the hold is given back.

@@ -34,8 +34,8 @@ use crate::{admin, ledger, sealing};
 /// Connections the kernel may hold while the acceptor is busy.
 const BACKLOG: i32 = 1024;
 /// Calls that have been waiting for this long without a pause are a standing queue (CoDel's interval, made long enough for a
-/// burst to pass).
-const STANDING_AFTER: Duration = Duration::from_secs(1);
+/// burst to come in whole).
+const STANDING_AFTER: Duration = Duration::from_millis(500);
 /// Tunnels that may be open without having said hello.
 const STRANGERS_MAX: usize = 256;
 /// Threads that count tokens: one counts some millions of bytes a second.

@@ -57,7 +57,7 @@ pub use tally::{FAILED_S, Tally};
 /// The first of the seeds that constants are tuned on.
 pub const TUNING_SEED: u64 = 1;
 /// The first of the seeds that are reported.
-pub const REPORTED_SEED: u64 = 2001;
+pub const REPORTED_SEED: u64 = 4001;
 const _: () = assert!(TUNING_SEED + 500 < REPORTED_SEED, "seeds of tuning are not reported");
 
 /// What is to be simulated.

@@ -40,8 +40,23 @@ pub enum Event {
         /// Who.
         provider: ProviderId,
     },
-    /// An attempt is on its way. Apply it right after [`route`](crate::route()), before the next
-    /// decision, so that the next call sees the load of this one.
+    /// A plan names this provider first, and its attempt has yet to start. Apply it right after
+    /// [`route`](crate::route()), before the next decision, so that the place is not given twice.
+    Planned {
+        /// Who will serve it.
+        provider: ProviderId,
+        /// The asked model.
+        model: ModelId,
+    },
+    /// That attempt has started, or never will. Exactly once for each `Planned`.
+    Unplanned {
+        /// Who was to serve it.
+        provider: ProviderId,
+        /// The asked model.
+        model: ModelId,
+    },
+    /// An attempt is on its way. Where no `Planned` was applied for it, apply it right after
+    /// [`route`](crate::route()), before the next decision.
     Started {
         /// Who serves it.
         provider: ProviderId,

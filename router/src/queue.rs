@@ -3,8 +3,9 @@
 //!
 //! A queue that never empties delays everybody and serves nobody better, so its patience shrinks:
 //! controlled delay (Nichols and Jacobson, "Controlling Queue Delay", 2012), in the form that
-//! Facebook gave it for servers (Maurer, "Fail at Scale", 2015). Not while it is on its way to
-//! being empty, though: a burst that is being worked off is turned away by neither patience.
+//! Facebook gave it for servers (Maurer, "Fail at Scale", 2015). Only for calls that come once it
+//! stands, though, and not while it is on its way to being empty: a burst is worked off, whoever
+//! comes with it.
 
 mod flow;
 
@@ -22,6 +23,9 @@ const RATE_FADE_S: f64 = 10.0;
 /// Waiting seconds below which the rate is not known yet.
 const RATE_KNOWN_S: f64 = 0.1;
 
+/// A queue that is empty for less than this was not: calls are taken out to ask, and put back.
+const GAP: Duration = Duration::from_millis(10);
+
 /// Bounds of what a caller is told to wait.
 const RETRY_AFTER_MIN: Duration = Duration::from_millis(100);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
@@ -36,18 +40,18 @@ pub struct QueuePolicy {
     /// A queue that was not empty for this long, and to which as many came in this long as left it
     /// for a provider, is a standing queue.
     pub standing_after: Duration,
-    /// How long a call waits in a standing queue at most.
+    /// How long a call that came to a standing queue waits at most.
     pub standing_wait: Duration,
 }
 
 impl Default for QueuePolicy {
-    /// 1,024 calls of 10 s; 200 ms once the queue has stood for 1 s. Chosen here: a call that is
+    /// 1,024 calls of 10 s; 200 ms for those that come once it has stood for 500 ms. Chosen here: a call that is
     /// let in under lasting overload then waits less than an idle engine takes to its first token.
     fn default() -> Self {
         Self {
             calls_max: 1024,
             wait_max: Duration::from_secs(10),
-            standing_after: Duration::from_secs(1),
+            standing_after: Duration::from_millis(500),
             standing_wait: Duration::from_millis(200),
         }
     }
@@ -96,10 +100,12 @@ pub struct Queue<T> {
     policy: QueuePolicy,
     calls: BTreeMap<Ticket, T>,
     next: u64,
-    /// Since when it has not been empty.
-    since: Option<Time>,
-    /// The same before the last call was taken out: it may come back.
-    since_before: Option<Time>,
+    /// Since when it has not been empty for long.
+    since: Time,
+    /// Calls that came before this one found no standing queue.
+    first_to_stand: u64,
+    /// Since when it has been empty, if it is.
+    empty_since: Option<Time>,
     /// Calls taken out that neither came back nor were served yet.
     out: u64,
     rate: Rate,
@@ -114,8 +120,9 @@ impl<T> Queue<T> {
             policy,
             calls: BTreeMap::new(),
             next: 0,
-            since: None,
-            since_before: None,
+            since: Time::default(),
+            first_to_stand: 0,
+            empty_since: Some(Time::default()),
             out: 0,
             rate: Rate::default(),
             flow: Flow::over(policy.standing_after),
@@ -139,7 +146,13 @@ impl<T> Queue<T> {
         }
         self.next += 1;
         self.calls.insert(ticket, item);
-        self.since.get_or_insert(now);
+        let gap = self.empty_since.take().map(|since| now.saturating_since(since));
+        if gap.is_some_and(|gap| gap >= GAP) {
+            self.since = now;
+        }
+        if !self.stands(now) {
+            self.first_to_stand = self.next;
+        }
         Ok(Pushed { ticket, displaced })
     }
 
@@ -148,8 +161,7 @@ impl<T> Queue<T> {
         self.tick(now);
         let first = self.calls.pop_first()?;
         self.out += 1;
-        self.since_before = self.since;
-        self.note_emptiness();
+        self.note_emptiness(now);
         Some(first)
     }
 
@@ -158,24 +170,20 @@ impl<T> Queue<T> {
     pub fn put_back(&mut self, ticket: Ticket, item: T) {
         self.out = self.out.saturating_sub(1);
         self.calls.insert(ticket, item);
-        self.since = match (self.since, self.since_before) {
-            (Some(now), Some(before)) => Some(now.min(before)),
-            (now, before) => now.or(before),
-        };
+        self.empty_since = None;
     }
 
     /// Takes out a call that waits no more: it left, or its patience is at an end.
-    pub fn remove(&mut self, ticket: Ticket) -> Option<T> {
-        let call = self.calls.remove(&ticket);
-        self.note_emptiness();
-        call
+    pub fn remove(&mut self, ticket: Ticket, now: Time) -> Option<T> {
+        let call = self.calls.remove(&ticket)?;
+        self.note_emptiness(now);
+        Some(call)
     }
 
-    /// How long after its arrival a call may wait, as things are now.
+    /// How long after its arrival the call of this ticket may wait, as things are now.
     #[must_use]
-    pub fn patience(&self, now: Time) -> Duration {
-        let stood = self.since.map_or(Duration::ZERO, |since| now.saturating_since(since));
-        if stood > self.policy.standing_after && !self.flow.is_ebbing(now) {
+    pub fn patience(&self, ticket: Ticket, now: Time) -> Duration {
+        if ticket.number >= self.first_to_stand && self.stands(now) && !self.flow.is_ebbing(now) {
             self.policy.standing_wait.min(self.policy.wait_max)
         } else {
             self.policy.wait_max
@@ -238,9 +246,13 @@ impl<T> Queue<T> {
         self.rate.pass(now, !self.calls.is_empty());
     }
 
-    fn note_emptiness(&mut self) {
+    fn stands(&self, now: Time) -> bool {
+        now.saturating_since(self.since) > self.policy.standing_after
+    }
+
+    fn note_emptiness(&mut self, now: Time) {
         if self.calls.is_empty() {
-            self.since = None;
+            self.empty_since = Some(now);
         }
     }
 }
@@ -326,51 +338,81 @@ mod tests {
         assert_eq!((ticket, call), (first, "first"));
         queue.push(rank(1, 0), at_ms(3), "third").expect("room");
         queue.put_back(ticket, call);
-        assert_eq!(queue.remove(second), Some("second"));
-        assert_eq!(queue.remove(second), None);
+        assert_eq!(queue.remove(second, at_ms(4)), Some("second"));
+        assert_eq!(queue.remove(second, at_ms(4)), None);
         assert_eq!(drain(&mut queue), ["first", "third"]);
     }
 
+    const LONG: Duration = Duration::from_secs(10);
+    const SHORT: Duration = Duration::from_millis(200);
+
     #[test]
-    fn patience_shrinks_in_a_standing_queue_and_returns_when_it_empties() {
+    fn patience_is_short_for_who_comes_to_a_standing_queue_until_it_empties() {
         let mut queue = queue(10);
-        let (long, short) = (Duration::from_secs(10), Duration::from_millis(200));
-        assert_eq!(queue.patience(at_ms(90_000)), long);
-        queue.push(rank(1, 0), at_ms(0), "a").expect("room");
-        queue.push(rank(1, 0), at_ms(900), "b").expect("room");
-        assert_eq!(queue.patience(at_ms(1000)), long);
-        assert_eq!(queue.patience(at_ms(1001)), short);
+        let push = |queue: &mut Queue<_>, ms, call| queue.push(rank(1, 0), at_ms(ms), call).expect("room").ticket;
+        let a = push(&mut queue, 50, "a");
+        let b = push(&mut queue, 550, "b");
+        let c = push(&mut queue, 551, "c");
+        let d = push(&mut queue, 1200, "d");
+        let patience = |queue: &Queue<_>, ms| [a, b, c, d].map(|ticket| queue.patience(ticket, at_ms(ms)));
+        assert_eq!(patience(&queue, 1200), [LONG, LONG, SHORT, SHORT]);
         // Taken out and put back, it never was empty.
-        let (ticket, call) = queue.pop(at_ms(1500)).expect("two wait");
-        queue.pop(at_ms(1500)).expect("one waits");
-        assert_eq!(queue.patience(at_ms(1500)), long);
-        queue.push(rank(1, 0), at_ms(1600), "c").expect("room");
-        queue.put_back(ticket, call);
-        assert_eq!(queue.patience(at_ms(1600)), short);
-        drain(&mut queue);
-        queue.push(rank(1, 0), at_ms(2000), "d").expect("room");
-        assert_eq!(queue.patience(at_ms(2500)), long);
+        let out = drain_at(&mut queue, 1300);
+        let e = push(&mut queue, 1305, "e");
+        for (ticket, call) in out {
+            queue.put_back(ticket, call);
+        }
+        assert_eq!(patience(&queue, 1305), [LONG, LONG, SHORT, SHORT]);
+        assert_eq!(queue.patience(e, at_ms(1305)), SHORT);
+        drain_at(&mut queue, 1400);
+        let f = push(&mut queue, 1410, "f");
+        assert_eq!(queue.patience(f, at_ms(1410)), LONG);
+    }
+
+    fn drain_at(queue: &mut Queue<&'static str>, ms: u64) -> Vec<(Ticket, &'static str)> {
+        std::iter::from_fn(|| queue.pop(at_ms(ms))).collect()
     }
 
     #[test]
-    fn a_burst_that_is_worked_off_is_waited_for_and_a_flood_is_not() {
-        let (long, short) = (Duration::from_secs(10), Duration::from_millis(200));
+    fn a_burst_is_waited_for_though_it_takes_a_while_to_come_and_a_flood_is_not() {
         let mut burst = queue(100);
-        for _ in 0..50 {
-            burst.push(rank(1, 0), at_ms(0), "burst").expect("room");
-        }
+        let tickets: Vec<Ticket> = (0..50)
+            .map(|n| burst.push(rank(1, 0), at_ms(n * 8), "burst").expect("room").ticket)
+            .collect();
         let mut flood = queue(100);
-        for n in 1..=40 {
+        for n in 5..=45 {
             let now = at_ms(n * 100);
             burst.pop(now).expect("some wait");
             burst.served(now);
-            for _ in 0..2 {
-                flood.push(rank(1, 0), now, "flood").expect("room");
-            }
+            assert!(
+                tickets.iter().all(|ticket| burst.patience(*ticket, now) == LONG),
+                "after {now:?}"
+            );
+            let [_, last] = [0, 1].map(|_| flood.push(rank(1, 0), now, "flood").expect("room").ticket);
             flood.pop(now).expect("some wait");
             flood.served(now);
-            assert_eq!(burst.patience(now), long, "after {now:?}");
-            assert_eq!(flood.patience(now), if n <= 11 { long } else { short }, "after {now:?}");
+            assert_eq!(
+                flood.patience(last, now),
+                if n <= 10 { LONG } else { SHORT },
+                "after {now:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn who_comes_while_a_burst_is_worked_off_is_waited_for_too() {
+        let mut queue = queue(100);
+        for _ in 0..50 {
+            queue.push(rank(1, 0), at_ms(50), "burst").expect("room");
+        }
+        for n in 1..=40 {
+            let now = at_ms(50 + n * 100);
+            queue.pop(now).expect("some wait");
+            queue.served(now);
+            if n > 10 && n % 3 == 0 {
+                let late = queue.push(rank(1, 0), now, "late").expect("room").ticket;
+                assert_eq!(queue.patience(late, now), LONG, "after {now:?}");
+            }
         }
     }
 

@@ -66,6 +66,8 @@ struct Claim {
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) in_flight: u32,
+    /// Attempts that were planned here and have yet to start.
+    pub(crate) planned: u32,
     pub(crate) waiting: Waiting,
     pub(crate) latency: Latency,
     pub(crate) limit: Limit,
@@ -110,14 +112,14 @@ impl Seat {
         self.seen.limit.saw_queue(fits, now);
     }
 
-    /// Calls at work here: those sent, and those the provider claims on top. Never fewer than sent.
+    /// Calls at work here: those sent or about to be, and those the provider claims on top. Never fewer than sent.
     pub(crate) fn load(&self, now: Time) -> f64 {
         let foreign = if now < self.claim.until {
             self.claim.foreign_calls
         } else {
             0.0
         };
-        f64::from(self.seen.in_flight) + foreign
+        f64::from(self.seen.taken()) + foreign
     }
 
     /// Whether it says that its cache is as good as full: then a new call waits, or displaces one.
@@ -132,6 +134,11 @@ impl Seat {
 }
 
 impl Seen {
+    /// Places that are taken: by attempts under way, and by those about to start.
+    pub(crate) fn taken(&self) -> u32 {
+        self.in_flight.saturating_add(self.planned)
+    }
+
     /// Whether it has served enough calls to be trusted with many.
     pub(crate) fn is_proven(&self) -> bool {
         self.served >= PROVEN_AFTER

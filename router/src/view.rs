@@ -62,7 +62,7 @@ pub struct SeatView {
     pub price: Price,
     /// Attempts this router sent it that have not ended.
     pub in_flight: u32,
-    /// Those, and what the provider claims to have from elsewhere.
+    /// Those, those about to start, and what the provider claims to have from elsewhere.
     pub load: f64,
     /// Attempts at once that it gets gladly.
     pub limit: u32,

@@ -489,6 +489,33 @@ fn in_a_large_fleet_the_one_with_room_is_found() {
     assert!(matches!(full, Err(NoRoute::Full { .. })), "{full:?}");
 }
 
+#[test]
+fn a_planned_place_is_taken_until_it_is_not() {
+    let now = at_ms(0);
+    let mut fleet = Fleet::new(strict());
+    let two_at_once = OfferedModel {
+        concurrency_max: 2,
+        ..offer(MODEL, 1)
+    };
+    fleet.apply(joined("p", vec![two_at_once]), now);
+    let (provider, model) = (ProviderId::from("p"), ModelId::from(MODEL));
+    let planned = Event::Planned {
+        provider: provider.clone(),
+        model: model.clone(),
+    };
+    let unplanned = Event::Unplanned { provider, model };
+    let is_full = |fleet: &Fleet| matches!(plan_for(fleet, &ask(FLOOR), now), Err(NoRoute::Full { .. }));
+    fleet.apply(planned.clone(), now);
+    assert!(!is_full(&fleet));
+    fleet.apply(planned, now);
+    assert!(is_full(&fleet));
+    fleet.apply(started("p"), now);
+    fleet.apply(unplanned.clone(), now);
+    assert!(is_full(&fleet), "one is at work, one planned");
+    fleet.apply(unplanned, now);
+    assert!(!is_full(&fleet));
+}
+
 /// An offer of `nano` a call, whatever its size.
 fn by_call(nano: u64) -> OfferedModel {
     OfferedModel {

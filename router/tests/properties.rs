@@ -248,7 +248,7 @@ proptest! {
                     queue.put_back(ticket, call);
                 },
                 _ => if let Some((ticket, call)) = waiting.pop_last() {
-                    prop_assert_eq!(queue.remove(ticket), Some(call));
+                    prop_assert_eq!(queue.remove(ticket, now), Some(call));
                     queue.served(now);
                 },
             }

@@ -181,15 +181,15 @@ settings! {
     /// How a provider is chosen.
     pub struct RoutingSettings as routing {
         /// What a second of waiting is worth against price, in nano. 0 looks at the price alone.
-        exchange_nano_per_second: u64 = 20_000, 0..=1_000_000_000_000_000;
+        exchange_nano_per_second: u64 = 22_000, 0..=1_000_000_000_000_000;
         /// Providers tried for one call, the first included.
         attempts_max: usize = 4, 1..=4;
         /// Calls that may wait at the same time while every provider of their model is full; one more is answered 429.
         queue_max: usize = 1024, 0..=1_000_000;
         /// Longest such wait, in milliseconds; then the call is answered 429.
         queue_wait_ms: u64 = 10_000, 0..=DAY_MS;
-        /// The same while calls have been waiting for a second without a pause, in milliseconds: under lasting overload a
-        /// long queue delays every call and serves no more of them.
+        /// The same for a call that comes when others have been waiting for half a second without a pause and as many come
+        /// as leave, in milliseconds: under lasting overload a long queue delays every call and serves no more of them.
         standing_wait_ms: u64 = 200, 0..=DAY_MS;
         /// Ids of the API keys whose calls may ask for `service_tier: "priority"`; with other keys it counts as `default`.
         priority_keys: Vec<String> = Vec::new();

@@ -4,10 +4,11 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use filature_router::{ModelId, NoRoute, Plan, Queue, QueuePolicy, Rank, Ticket, Time};
+use filature_router::{ModelId, NoRoute, Queue, QueuePolicy, Rank, Ticket, Time};
 use tokio::sync::oneshot;
 
 use super::Fleet;
+use super::routed::Routed;
 use crate::clock::Clock;
 
 /// Models that lines are kept for; a line that is empty makes room for a new one.
@@ -132,14 +133,13 @@ impl Fleet {
     }
 }
 
-impl Place<'_> {
-    /// How long it may be waited here, from when the place was taken, as things are now: a line that has come to stand
-    /// asks those who wait already to be content with less, too.
+impl<'a> Place<'a> {
+    /// How long it may be waited here, from when the place was taken, as things are now.
     #[must_use]
     pub fn patience(&self) -> Duration {
         let state = self.fleet.state.lock();
         let line = state.lines.lines.get(&self.model);
-        line.map_or(Duration::ZERO, |line| line.patience(self.clock.now()))
+        line.map_or(Duration::ZERO, |line| line.patience(self.ticket, self.clock.now()))
     }
 
     /// Resolves when it is this call's turn, or its place is gone.
@@ -159,10 +159,10 @@ impl Place<'_> {
     ///
     /// # Errors
     /// As [`Fleet::route`]'s.
-    pub fn route(&mut self, ask: &filature_router::Ask<'_>) -> Result<Plan, NoRoute> {
-        let plan = self.fleet.route_at_once(ask, self.clock.now())?;
+    pub fn route(&mut self, ask: &filature_router::Ask<'_>) -> Result<Routed<'a>, NoRoute> {
+        let routed = self.fleet.route_at_once(ask, self.clock)?;
         self.is_used = true;
-        Ok(plan)
+        Ok(routed)
     }
 
     /// Takes the old place again after a [`Turn::Come`] that came to nothing.
@@ -180,7 +180,7 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut state = self.fleet.state.lock();
         let line = state.lines.lines.get_mut(&self.model);
-        let was_waiting = line.is_some_and(|line| line.remove(self.ticket).is_some());
+        let was_waiting = line.is_some_and(|line| line.remove(self.ticket, self.clock.now()).is_some());
         if !was_waiting && !self.is_used {
             state.lines.freed(self.model.as_str(), self.clock.now());
         }
@@ -299,6 +299,23 @@ mod tests {
     }
 
     #[test]
+    fn a_place_a_plan_has_taken_is_not_given_twice() {
+        let (fleet, clock) = one_of(8, 2);
+        let first = fleet
+            .route(&ask(), || rank(1), clock)
+            .expect("one of two places is free");
+        let second = fleet.route(&ask(), || rank(1), clock).err();
+        assert!(matches!(second, Some(NoRoute::Full { .. })), "{second:?}");
+        let mut waits = line_up(&fleet, clock, 1);
+        drop(first);
+        assert_eq!(heard(&mut waits), Some(Turn::Come), "it will not be used");
+        let taken = waits.route(&ask()).expect("it is free again");
+        start(&fleet, clock);
+        drop(taken);
+        assert!(waits.route(&ask()).is_err(), "its attempt has started");
+    }
+
+    #[test]
     fn one_free_place_after_another_is_given_until_none_is_left() {
         let (fleet, clock) = one_of(8, 2);
         let mut places = [1, 1, 1].map(|tier| line_up(&fleet, clock, tier));
@@ -323,12 +340,9 @@ mod tests {
         drop(line_up(&fleet, clock, 0));
         assert_eq!(heard(&mut waits), Some(Turn::Come));
         waits.wait_again();
-        let late = fleet.route(&ask(), || rank(1), clock.now());
-        assert!(matches!(late, Err(NoRoute::Full { .. })), "{late:?}");
-        assert!(
-            fleet.route(&ask(), || rank(2), clock.now()).is_ok(),
-            "a higher tier may"
-        );
+        let late = fleet.route(&ask(), || rank(1), clock).err();
+        assert!(matches!(late, Some(NoRoute::Full { .. })), "{late:?}");
+        assert!(fleet.route(&ask(), || rank(2), clock).is_ok(), "a higher tier may");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::queue::{self, Waited};
 use super::{Answer, Call, auth, count, meter, settle};
 use crate::app::{App, Worker};
 use crate::clock::now_ms;
+use crate::fleet::routed::{Routed, Slot};
 use crate::reject::Reject;
 
 /// A caller without a limit of its own is let in if it affords at least this many tokens of output.
@@ -44,12 +45,16 @@ pub struct Admitted {
     pub listed: Listed,
 }
 
-/// Plans and reserves. `None` when the caller left while it waited for a place at a provider.
+/// Plans and reserves. The slot at the plan's first provider is taken until the attempt has started. `None` when the caller left while it waited for a place at a provider.
 ///
 /// # Errors
 /// Whatever the caller must be told; nothing is held then.
-pub async fn admit(worker: &Worker, call: &Call, answer: &mut Answer) -> Result<Option<Admitted>, Reject> {
-    let Some(mut plan) = plan(worker, call, answer).await? else {
+pub async fn admit<'a>(
+    worker: &'a Worker,
+    call: &Call,
+    answer: &mut Answer,
+) -> Result<Option<(Admitted, Slot<'a>)>, Reject> {
+    let Some(Routed { mut plan, slot }) = plan(worker, call, answer).await? else {
         return Ok(None);
     };
     let expires_ms = now_ms() + worker.app.config.ledger.hold_lease_ms;
@@ -60,7 +65,7 @@ pub async fn admit(worker: &Worker, call: &Call, answer: &mut Answer) -> Result<
             Ok(Reserved { held, limits }) => {
                 let told = (held < most).then(|| quote.affordable(held));
                 let first = plan.attempts.first();
-                return Ok(Some(Admitted {
+                let admitted = Admitted {
                     prompt_tokens_max: quote.prompt_tokens,
                     prompt: first.and_then(|first| count::Prompt::begin(&worker.app, call, first.model.as_str())),
                     ceiling: plan.dearest_price(),
@@ -70,7 +75,8 @@ pub async fn admit(worker: &Worker, call: &Call, answer: &mut Answer) -> Result<
                     output_tokens_max: told.unwrap_or(quote.output_tokens_max),
                     told_output_tokens_max: told,
                     listed: LiveCalls::list(&worker.app, &call.id, &call.key.account, expires_ms),
-                }));
+                };
+                return Ok(Some((admitted, slot)));
             }
             // A dear provider at the end of the plan must not keep a caller from those it can pay.
             Err(reject @ (Reject::InsufficientCredit { .. } | Reject::BudgetSpent { .. })) => {
@@ -161,7 +167,7 @@ fn tokens(app: &App, call: &Call, quote: &Quote) -> u64 {
 fn cheapen(worker: &Worker, plan: &mut Plan, call: &Call, most: Nano) -> Result<bool, Reject> {
     while plan.attempts.len() > 1 {
         drop_dearest(worker, plan, call);
-        let quote = Quote::of(plan, call);
+        let quote = Quote::of(&worker.app, plan, call);
         if quote.price(quote.output_tokens_max)? < most {
             return Ok(true);
         }
@@ -184,11 +190,11 @@ fn drop_dearest(worker: &Worker, plan: &mut Plan, call: &Call) {
 }
 
 /// A plan, waiting a bounded time in a bounded queue while every provider is full, or away for a moment.
-async fn plan(worker: &Worker, call: &Call, answer: &mut Answer) -> Result<Option<Plan>, Reject> {
+async fn plan<'a>(worker: &'a Worker, call: &Call, answer: &mut Answer) -> Result<Option<Routed<'a>>, Reject> {
     let app = &worker.app;
     let ask = ask(worker, call);
-    let full = match app.fleet.route(&ask, || rank_of(worker, call), app.clock.now()) {
-        Ok(plan) => return Ok(Some(plan)),
+    let full = match app.fleet.route(&ask, || rank_of(worker, call), app.clock) {
+        Ok(routed) => return Ok(Some(routed)),
         Err(NoRoute::Full { retry_after }) => Reject::ProvidersFull { retry_after },
         // Its providers may be dialling in again this very moment.
         Err(NoRoute::UnknownModel) if app.fleet.has_known(&call.view.model) => absent(&call.view.model),
@@ -202,7 +208,7 @@ async fn plan(worker: &Worker, call: &Call, answer: &mut Answer) -> Result<Optio
     let _in_line = app.live.in_line(&call.key.account);
     let wait_max = Duration::from_millis(app.config.routing.queue_wait_ms).saturating_sub(call.started.elapsed());
     match queue::wait(worker, &ask, rank, wait_max, full, answer.closed()).await {
-        Waited::Plan(plan) => Ok(Some(*plan)),
+        Waited::Routed(routed) => Ok(Some(*routed)),
         Waited::Over(reject) => Err(reject),
         Waited::Gone => Ok(None),
     }
@@ -240,13 +246,13 @@ async fn can_pay(worker: &Worker, call: &Call) -> Result<(), Reject> {
 
 /// Providers other than `failed` that ask no more than what is held covers, waiting for one in front of all calls that were
 /// not let in yet; none where there is nobody, or `gone` resolves first.
-pub async fn further(
-    worker: &Worker,
+pub async fn further<'a>(
+    worker: &'a Worker,
     call: &Call,
     admitted: &Admitted,
     failed: &[ProviderId],
     gone: impl Future<Output = ()>,
-) -> Vec<Attempt> {
+) -> Option<Routed<'a>> {
     let app = &worker.app;
     let left = app.config.routing.attempts_max.saturating_sub(failed.len());
     let ask = Ask {
@@ -255,22 +261,22 @@ pub async fn further(
         ..ask(worker, call)
     };
     if left == 0 {
-        return Vec::new();
+        return None;
     }
-    let plan = match app.fleet.route_at_once(&ask, app.clock.now()) {
-        Ok(plan) => Some(plan),
+    let mut routed = match app.fleet.route_at_once(&ask, app.clock) {
+        Ok(routed) => routed,
         Err(NoRoute::Full { retry_after }) => {
             let full = Reject::ProvidersFull { retry_after };
             let wait_max = Duration::from_millis(app.config.routing.queue_wait_ms);
             match queue::wait(worker, &ask, queue::ADMITTED, wait_max, full, gone).await {
-                Waited::Plan(plan) => Some(*plan),
-                Waited::Over(_) | Waited::Gone => None,
+                Waited::Routed(routed) => *routed,
+                Waited::Over(_) | Waited::Gone => return None,
             }
         }
-        Err(_) => None,
+        Err(_) => return None,
     };
-    let attempts = plan.map(|plan| plan.attempts).unwrap_or_default();
-    attempts.into_iter().take(left).collect()
+    routed.plan.attempts.truncate(left);
+    Some(routed)
 }
 
 /// What the call asks of the router.

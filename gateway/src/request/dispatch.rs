@@ -25,6 +25,7 @@ use super::resume::{self, Rescue, Resumed};
 use super::{Answer, Call};
 use crate::app::Worker;
 use crate::fleet::provider::Provider;
+use crate::fleet::routed::Slot;
 
 /// What one provider delivered.
 pub struct Served {
@@ -96,8 +97,14 @@ impl Tried {
 }
 
 /// Serves an admitted call: returns who served it, after the last byte.
-pub async fn dispatch(worker: &Worker, call: &Call, admitted: &Admitted, answer: Answer) -> Outcome {
-    let (found, tried, answer) = search::search(worker, call, admitted, answer).await;
+pub async fn dispatch<'a>(
+    worker: &'a Worker,
+    call: &'a Call,
+    admitted: &'a Admitted,
+    slot: Slot<'a>,
+    answer: Answer,
+) -> Outcome {
+    let (found, tried, answer) = search::search(worker, call, admitted, slot, answer).await;
     match found {
         Found::Answered(answered) => serve(worker, call, admitted, *answered, tried, answer).await,
         Found::Nobody(reject) => {

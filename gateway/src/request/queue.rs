@@ -2,19 +2,20 @@
 
 use std::time::{Duration, Instant};
 
-use filature_router::{Ask, NoRoute, Plan, Rank};
+use filature_router::{Ask, NoRoute, Rank};
 
 use crate::app::Worker;
 use crate::fleet::line::Turn;
+use crate::fleet::routed::Routed;
 use crate::reject::Reject;
 
 /// A call that goes first asks again after this long even if nobody called it: claims and pauses run out in silence.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What became of a call in line.
-pub enum Waited {
+pub enum Waited<'a> {
     /// It has a plan.
-    Plan(Box<Plan>),
+    Routed(Box<Routed<'a>>),
     /// Nobody had room in time, or nobody will serve it.
     Over(Reject),
     /// Its caller has left.
@@ -30,14 +31,14 @@ pub const ADMITTED: Rank = Rank {
 
 /// Waits in line for a plan, as long as `wait_max` at most. `full` is what the caller is told if none comes, with a truer
 /// time to come again where there is one; `gone` resolves when the caller leaves.
-pub async fn wait(
-    worker: &Worker,
+pub async fn wait<'a>(
+    worker: &'a Worker,
     ask: &Ask<'_>,
     rank: Rank,
     wait_max: Duration,
     full: Reject,
     gone: impl Future<Output = ()>,
-) -> Waited {
+) -> Waited<'a> {
     let app = &worker.app;
     let mut place = match app.fleet.line_up(ask.model, rank, app.clock) {
         Ok(place) => place,
@@ -69,7 +70,7 @@ pub async fn wait(
             () = gone.as_mut() => return Waited::Gone,
         };
         match place.route(ask) {
-            Ok(plan) => return Waited::Plan(Box::new(plan)),
+            Ok(routed) => return Waited::Routed(Box::new(routed)),
             Err(NoRoute::Full { .. } | NoRoute::UnknownModel) if is_called => place.wait_again(),
             Err(NoRoute::Full { .. } | NoRoute::UnknownModel) => {}
             Err(NoRoute::NoneEligible { reason }) => return Waited::Over(super::admit::unfit(reason)),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use filature_openapi::call::Endpoint;
 use filature_provider_sdk::is_continuable;
-use filature_router::{Attempt, Capabilities, End, NoRoute, Plan, Try};
+use filature_router::{Attempt, Capabilities, End, NoRoute, Try};
 
 use super::admit::{self, Admitted};
 use super::attempt::{Failure, Watched, continuation, renames};
@@ -21,6 +21,7 @@ use super::relay::Stream;
 use super::{Call, meter};
 use crate::app::Worker;
 use crate::fleet::provider::Provider;
+use crate::fleet::routed::{Routed, Slot};
 use crate::reject::Reject;
 
 /// Attempts at going on that one call may make: a model that breaks at every provider must not go through all of them.
@@ -119,15 +120,16 @@ async fn search<'a>(
 ) -> Rescue<'a> {
     let app = &worker.app;
     while tried.count < ATTEMPTS_MAX {
-        let Some(plan) = plan(worker, call, admitted, last, rest, tried).await else {
+        let Some(Routed { plan, slot }) = plan(worker, call, admitted, last, rest, tried).await else {
             return Rescue::Nobody;
         };
+        let mut slot = Some(slot);
         for attempt in plan.attempts.into_iter().take(ATTEMPTS_MAX - tried.count) {
             if !app.fleet.permit(Try::Rescue, app.clock.now()) {
                 tracing::warn!(call = %call.id, "a stream is given up: the budget of retries is spent");
                 return Rescue::Nobody;
             }
-            if let Some(resumed) = take_up(worker, call, attempt, rest, stream, tried).await {
+            if let Some(resumed) = take_up(worker, call, attempt, slot.take(), rest, stream, tried).await {
                 return Rescue::Resumed(Box::new(resumed));
             }
         }
@@ -136,14 +138,14 @@ async fn search<'a>(
 }
 
 /// Who may go on: anyone not tried, of the same model and quantisation, at no more than is held for.
-async fn plan(
-    worker: &Worker,
+async fn plan<'a>(
+    worker: &'a Worker,
     call: &Call,
     admitted: &Admitted,
     last: &Attempt,
     rest: &Rest,
     tried: &Tried,
-) -> Option<Plan> {
+) -> Option<Routed<'a>> {
     let app = &worker.app;
     let mut ask = admit::ask(worker, call);
     ask.model = last.model.as_str();
@@ -159,13 +161,13 @@ async fn plan(
     if call.view.endpoint == Endpoint::ChatCompletions {
         ask.needs = ask.needs.with(Capabilities::CONTINUE);
     }
-    match app.fleet.route_at_once(&ask, app.clock.now()) {
-        Ok(plan) => Some(plan),
+    match app.fleet.route_at_once(&ask, app.clock) {
+        Ok(routed) => Some(routed),
         Err(NoRoute::Full { retry_after }) => {
             let full = Reject::ProvidersFull { retry_after };
             let wait_max = Duration::from_millis(app.config.routing.queue_wait_ms);
             match queue::wait(worker, &ask, queue::ADMITTED, wait_max, full, std::future::pending()).await {
-                Waited::Plan(plan) => Some(*plan),
+                Waited::Routed(routed) => Some(*routed),
                 Waited::Over(_) | Waited::Gone => None,
             }
         }
@@ -181,6 +183,7 @@ async fn take_up<'a>(
     worker: &'a Worker,
     call: &'a Call,
     attempt: Attempt,
+    slot: Option<Slot<'a>>,
     rest: &Rest,
     stream: &mut Stream,
     tried: &mut Tried,
@@ -197,6 +200,7 @@ async fn take_up<'a>(
         .frames
         .take_up(&rest.cut, provider.id.as_str(), renamed, rest.delivered);
     let watch = Watched::start(worker, call, attempt, number, Try::Rescue);
+    drop(slot);
     match continuation(&watch, &provider, told, &rest.cut, &mut stream.frames).await {
         Ok((body, held)) => {
             watch.first_token();

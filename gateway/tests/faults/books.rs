@@ -10,7 +10,8 @@ use crate::killer::Incident;
 use crate::stack::{Provider, Stack};
 
 /// A call's record is written after its last byte. One that ended this shortly before the gateway was killed may have
-/// none: it then was free for the caller. Two commits, and what a loaded machine adds.
+/// none: it then was free for the caller. Two commits, and what a loaded machine adds; the disk's slowest write comes twice
+/// on top.
 const COMMIT_WINDOW: Duration = Duration::from_millis(500);
 /// More tokens than any prompt of the tests is counted as.
 const PROMPT_TOKENS_MAX: u64 = 400;
@@ -42,8 +43,10 @@ impl Closing {
     }
 }
 
-/// Checks everything. The gateway must have gone, and every call must have ended.
-pub fn close(stack: &Stack, reports: &[Report], incidents: &[Incident]) -> Closing {
+/// Checks everything. The gateway must have gone, and every call must have ended. `disk_slowest` is how long the disk took at
+/// most to keep something meanwhile.
+pub fn close(stack: &Stack, reports: &[Report], incidents: &[Incident], disk_slowest: Duration) -> Closing {
+    let window = COMMIT_WINDOW + 2 * disk_slowest;
     let ledger = stack.open_ledger();
     let totals = stack.runtime.block_on(ledger.totals()).expect("totals");
     assert!(totals.are_conserved(), "money appeared or vanished: {totals:?}");
@@ -82,7 +85,7 @@ pub fn close(stack: &Stack, reports: &[Report], incidents: &[Incident]) -> Closi
                     *costs.entry(leg.provider.to_string()).or_default() += leg.cost.get();
                 }
             }
-            None => check_missing(report, incidents, &mut closing),
+            None => check_missing(report, incidents, window, &mut closing),
         }
     }
     check_earnings(stack, &*ledger, &costs, &mut closing);
@@ -149,17 +152,18 @@ fn check_record(stack: &Stack, report: &Report, record: &UsageRecord) {
 }
 
 /// Without a record, a call was free. That is right for errors; for output only if the gateway was killed just then.
-fn check_missing(report: &Report, incidents: &[Incident], closing: &mut Closing) {
-    let kill = incidents
-        .iter()
-        .filter(|incident| incident.hit_gateway())
-        .find_map(|incident| age(report.ended, incident));
+fn check_missing(report: &Report, incidents: &[Incident], window: Duration, closing: &mut Closing) {
+    let kills = || incidents.iter().filter(|incident| incident.hit_gateway());
+    let kill = kills().find_map(|incident| age(report.ended, incident, window));
     match &report.ending {
         Ending::Refused { .. } | Ending::CutOff(_) => {}
         // Hung up before the first token, or on an answer in one piece before it was there: nothing was delivered.
         Ending::Left if report.tokens == 0 => {}
         Ending::Complete | Ending::Left | Ending::Broken { .. } | Ending::Wrong(_) => {
-            let age = kill.unwrap_or_else(|| panic!("served and not recorded, and no kill explains it: {report:?}"));
+            let age = kill.unwrap_or_else(|| {
+                let next = kills().filter_map(|incident| incident.killed.checked_duration_since(report.ended)).min();
+                panic!("served and not recorded; the gateway was killed {next:?} later, {window:?} would explain it: {report:?}")
+            });
             closing.missing += usize::from(report.ending == Ending::Complete);
             closing.missing_age_max = closing.missing_age_max.max(age);
         }
@@ -167,9 +171,9 @@ fn check_missing(report: &Report, incidents: &[Incident], closing: &mut Closing)
 }
 
 /// How long before a kill of the gateway this was, if within the commit window (or after the kill, still being read).
-fn age(ended: Instant, incident: &Incident) -> Option<Duration> {
+fn age(ended: Instant, incident: &Incident, window: Duration) -> Option<Duration> {
     let before = incident.killed.saturating_duration_since(ended);
-    (before <= COMMIT_WINDOW && ended <= incident.back).then_some(before)
+    (before <= window && ended <= incident.back).then_some(before)
 }
 
 /// Providers have earned what the records say, and nothing else but calls without a name.

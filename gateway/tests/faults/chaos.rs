@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::books::{self, Closing};
 use crate::caller::{Ending, Report, Scripts};
+use crate::disk::Disk;
 use crate::killer::{Incident, Killer};
 use crate::load::Load;
 use crate::stack::{LedgerKind, Plan, Stack, Terms};
@@ -41,6 +42,7 @@ fn money_adds_up(name: &str, ledger: LedgerKind) {
             .runtime
             .block_on(Scripts::learn(&stack.providers[0].engine_client)),
     );
+    let disk = Disk::watch(stack.path());
     let load = Load::start(stack.runtime.handle(), &stack.client, &scripts, CALLERS, &mut rng);
     let progress = load.progress.clone();
     let mut killer = Killer::new(&mut stack, &progress, &mut rng);
@@ -62,13 +64,14 @@ fn money_adds_up(name: &str, ledger: LedgerKind) {
         gateway.wait_for_exit(Duration::from_secs(20)).success(),
         "an idle gateway stops without complaint"
     );
-    let closing = books::close(&stack, &reports, &incidents);
+    let closing = books::close(&stack, &reports, &incidents, disk.slowest());
     assert_eq!(
         (shown.spent, shown.held),
         (closing.totals.spent, closing.totals.held),
         "what the operator was shown"
     );
     assert_eq!(books.totals, closing.totals, "what the operator was shown");
+    println!("  slowest write of the disk    {:.1?}", disk.slowest());
     print_table(name, &reports, &incidents, &closing);
     check_endings(&reports, &incidents);
     check_logs(&stack, ledger, &incidents);

@@ -37,7 +37,7 @@ fn a_gateway_asked_to_end_lets_its_calls_finish() {
         "a drained gateway ends well:\n{}",
         gateway.printed()
     );
-    let closing = books::close(&stack, &reports, &[]);
+    let closing = books::close(&stack, &reports, &[], Duration::ZERO);
     assert_eq!(closing.records, reports.len(), "every call was posted before the end");
 }
 
@@ -61,7 +61,7 @@ fn a_gateway_whose_grace_is_over_cuts_its_streams_with_a_word() {
         "a drained gateway ends well:\n{}",
         gateway.printed()
     );
-    let closing = books::close(&stack, &reports, &[]);
+    let closing = books::close(&stack, &reports, &[], Duration::ZERO);
     assert_eq!(
         closing.records, 8,
         "what streams delivered is paid, answers that never came are not"
@@ -142,7 +142,7 @@ fn a_gateway_restarted_in_good_order_finishes_every_call_it_took() {
     let mut gateway = stack.take_gateway();
     gateway.terminate();
     assert!(gateway.wait_for_exit(PATIENCE).success());
-    books::close(&stack, &reports, &[]);
+    books::close(&stack, &reports, &[], Duration::ZERO);
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn agents_asked_to_end_drain_and_no_caller_notices() {
     let mut gateway = stack.take_gateway();
     gateway.terminate();
     assert!(gateway.wait_for_exit(PATIENCE).success());
-    books::close(&stack, &reports, &[]);
+    books::close(&stack, &reports, &[], Duration::ZERO);
 }
 
 /// Every call that the engine of a provider remembers.

@@ -175,7 +175,7 @@ impl Scene {
         let mut gateway = self.stack.take_gateway();
         gateway.terminate();
         assert!(gateway.wait_for_exit(Duration::from_secs(20)).success());
-        let closing = books::close(&self.stack, reports, &[]);
+        let closing = books::close(&self.stack, reports, &[], Duration::ZERO);
         assert_eq!((closing.records, closing.missing), (reports.len(), 0));
         for (name, log) in self.stack.logs() {
             assert!(!log.contains("panicked"), "{name} panicked");

@@ -15,6 +15,7 @@ mod caller;
 mod cancel;
 mod chaos;
 mod crowd;
+mod disk;
 mod drain;
 mod failover;
 mod killer;

@@ -7,7 +7,7 @@
 use filature_router::Strategy;
 
 /// What a second is worth by default, nanoTON: the gateway's `routing.exchange_nano_per_second`.
-pub const EXCHANGE: f64 = 20_000.0;
+pub const EXCHANGE: f64 = 22_000.0;
 /// A caller in a hurry.
 pub const EXCHANGE_FAST: f64 = 1_000_000.0;
 /// The exchange rates of the chart of price against latency.

@@ -43,6 +43,16 @@ impl Fleet {
     /// What happened to an attempt. Of a provider that left meanwhile, only its end is news.
     fn note(&mut self, event: Event, now: Time) {
         match event {
+            Event::Planned { provider, model } => {
+                if let Some(pool) = self.pools.get_mut(&model) {
+                    pool.change(provider.as_str(), |seat| {
+                        seat.seen.planned = seat.seen.planned.saturating_add(1)
+                    });
+                }
+            }
+            Event::Unplanned { provider, model } => {
+                self.change_seen(&provider, &model, |seen| seen.planned = seen.planned.saturating_sub(1));
+            }
             Event::Started {
                 provider,
                 model,

@@ -175,7 +175,7 @@ impl<'a> Gate<'a> {
         } else {
             limit
         };
-        let is_crowded = seat.seen.in_flight >= limit;
+        let is_crowded = seat.seen.taken() >= limit;
         if self.is_full(seat) || (is_crowded && self.is_limit_hard(seat)) {
             return Err(Barred::Full);
         }

@@ -17,8 +17,8 @@ use crate::seat::Seat;
 /// thousands of times off.
 const DEARER_MAX: f64 = 8.0;
 
-/// What another attempt may cost beside that, nanoTON: five seconds at the default exchange rate of
-/// 20,000 a second, about what an error and a new call cost the caller. It keeps attempts after
+/// What another attempt may cost beside that, nanoTON: some five seconds at the default exchange rate of
+/// 22,000 a second, about what an error and a new call cost the caller. It keeps attempts after
 /// a provider that is free.
 const DEARER_ALLOWANCE: f64 = 100_000.0;
 

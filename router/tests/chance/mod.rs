@@ -67,7 +67,7 @@ pub fn random_event(providers: u32, rng: &mut StdRng) -> Event {
     let model = ModelId::from(MODELS[rng.random_range(0..MODELS.len())]);
     let prompt_tokens = [0, 10, 10, 5000, u32::MAX][rng.random_range(0..5)];
     let micros = any_size(rng);
-    match rng.random_range(0..23) {
+    match rng.random_range(0..25) {
         0 => Event::Joined {
             provider,
             models: (0..rng.random_range(0..5))
@@ -105,6 +105,8 @@ pub fn random_event(providers: u32, rng: &mut StdRng) -> Event {
             model,
             prompt_tokens,
         },
+        18 => Event::Planned { provider, model },
+        19 => Event::Unplanned { provider, model },
         16 => Event::Remembered(random_memory(provider, model, rng)),
         _ => Event::Ended {
             provider,

@@ -10,6 +10,7 @@ use filature_router::{Attempt, End, Try};
 use super::Tried;
 use crate::app::Worker;
 use crate::fleet::provider::Provider;
+use crate::fleet::routed::Slot;
 use crate::reject::Reject;
 use crate::request::admit::{self, Admitted};
 use crate::request::attempt::{Failure, First, Watched, first};
@@ -41,12 +42,14 @@ pub(super) async fn search<'a>(
     worker: &'a Worker,
     call: &'a Call,
     admitted: &'a Admitted,
+    slot: Slot<'a>,
     answer: Answer,
 ) -> (Found<'a>, Tried, Answer) {
     let mut search = Search {
         worker,
         call,
         admitted,
+        slot: Some(slot),
         answer,
         tried: Tried::default(),
         last: None,
@@ -59,10 +62,9 @@ pub(super) async fn search<'a>(
         let tried_before = search.tried.count;
         let gone = search.answer.closed();
         let further = admit::further(worker, call, admitted, &search.tried.failed, gone).await;
-        if further.is_empty() {
-            break;
-        }
-        found = search.pass(&further, None).await;
+        let Some(further) = further else { break };
+        search.slot = Some(further.slot);
+        found = search.pass(&further.plan.attempts, None).await;
         if search.tried.count == tried_before {
             break; // The budget of retries is spent, or those named have just left.
         }
@@ -89,6 +91,8 @@ struct Search<'a> {
     worker: &'a Worker,
     call: &'a Call,
     admitted: &'a Admitted,
+    /// Taken at the first provider of the plan, until an attempt has started.
+    slot: Option<Slot<'a>>,
     answer: Answer,
     tried: Tried,
     last: Option<Reject>,
@@ -112,12 +116,13 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Tries every provider once. `None` when all were full and there is time to ask again.
+    /// Tries every provider once. `None` when all were full and there is time to ask again, be it that the budget of
+    /// retries allows none right now.
     async fn round(&mut self, attempts: &[Attempt], mut hedge_after: Option<Duration>) -> Option<Found<'a>> {
-        let tried_before = self.tried.count;
-        let mut attempts = attempts.iter();
-        while let Some(lead) = self.start_next(&mut attempts, None) {
-            let found = self.race(lead, &mut attempts, hedge_after.take()).await;
+        let app = &self.worker.app;
+        let mut left = attempts.iter();
+        while let Some(lead) = self.start_next(&mut left, None) {
+            let found = self.race(lead, &mut left, hedge_after.take()).await;
             if found.is_some() {
                 return found;
             }
@@ -125,8 +130,9 @@ impl<'a> Search<'a> {
         if let Some(reject) = self.objected(End::Cancelled, "caller_error") {
             return Some(Found::Nobody(reject));
         }
-        let patience = Duration::from_millis(self.worker.app.config.routing.queue_wait_ms);
-        let is_waiting = self.tried.count > tried_before && self.call.started.elapsed() < patience;
+        let patience = Duration::from_millis(app.config.routing.queue_wait_ms);
+        let is_here = |attempt: &Attempt| app.fleet.provider(&attempt.provider).is_some();
+        let is_waiting = self.call.started.elapsed() < patience && attempts.iter().any(is_here);
         match self.last {
             Some(Reject::ProvidersFull { .. }) if is_waiting => None,
             _ => Some(Found::Nobody(self.reject())),
@@ -148,6 +154,7 @@ impl<'a> Search<'a> {
         }
         let number = self.tried.start();
         let watch = Watched::start(self.worker, self.call, attempt.clone(), number, kind);
+        self.slot = None;
         Some(Runner { provider, watch })
     }
 
