@@ -168,3 +168,104 @@ pub fn ask(salt: Option<Nonce>, headers: &mut HeaderMap) {
         headers.insert(filature_provider_sdk::tunnel::SALT_HEADER, value);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use filature_openapi::edit::Edits;
+    use filature_provider_sdk::ProviderKey;
+    use filature_provider_sdk::served::{self, Salted as AgentsSalted};
+
+    use super::*;
+
+    const CALL: &str = "gen-01HF7YAT000000000000000000";
+
+    /// What an agent signs about a call with this request and answer, as its trailer.
+    fn trailer(
+        key: &ProviderKey,
+        salt: [u8; 32],
+        call: &str,
+        request: &[u8],
+        answer: &[u8],
+        prompt: u64,
+    ) -> HeaderValue {
+        let (mut sent, mut came) = (AgentsSalted::request(&salt), AgentsSalted::response(&salt));
+        sent.update(request);
+        came.update(answer);
+        let tokens = served::Tokens {
+            prompt,
+            completion: 2,
+            ..served::Tokens::default()
+        };
+        let signed = served::Served::sign(key, call, sent, came, Some(tokens));
+        HeaderValue::from_bytes(&serde_json::to_vec(&signed).expect("json")).expect("a value")
+    }
+
+    fn check(key: &ProviderKey, trailer: Option<HeaderValue>) -> Result<Signed, String> {
+        let salt = Nonce::from_bytes([7; 32]);
+        let mut received = salt.response();
+        received.update(b"ans");
+        received.update(b"wer");
+        let sent = Edits::default().apply(&Bytes::from_static(b"request"));
+        let unchecked = Unchecked {
+            salt,
+            sent,
+            received,
+            trailer,
+        };
+        let provider = ProviderId::parse(&key.public().to_string()).expect("an id");
+        let claimed = Tokens {
+            prompt: 3,
+            completion: 2,
+            ..Tokens::default()
+        };
+        let checked = unchecked.check(&CALL.parse().expect("an id"), &provider, Some(claimed));
+        checked.map_err(|refused| format!("{refused:?}"))
+    }
+
+    #[test]
+    fn what_an_agent_signs_is_taken_if_it_fits_what_passed() {
+        let key = ProviderKey::generate(&mut rand::rng());
+        let good = trailer(&key, [7; 32], CALL, b"request", b"answer", 3);
+        assert!(good.len() < TRAILER_BYTES_MAX / 2, "{}", good.len());
+        let signed = check(&key, Some(good)).expect("it fits");
+        assert_eq!(signed.tokens.map(|tokens| tokens.prompt), Some(3));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let key = ProviderKey::generate(&mut rand::rng());
+        let refused = |trailer: Option<HeaderValue>, why: &str| {
+            let said = check(&key, trailer).expect_err(why);
+            assert!(said.contains(why), "{said}");
+        };
+        let (salt, other) = ([7; 32], "gen-01HF7YAT000000000000000001");
+        refused(None, "Absent");
+        refused(
+            Some(trailer(&key, [8; 32], CALL, b"request", b"answer", 3)),
+            "another request",
+        );
+        refused(
+            Some(trailer(&key, salt, CALL, b"another", b"answer", 3)),
+            "another request",
+        );
+        refused(
+            Some(trailer(&key, salt, CALL, b"request", b"answer, and more", 3)),
+            "another answer",
+        );
+        refused(
+            Some(trailer(&key, salt, CALL, b"request", b"answer", 4)),
+            "other tokens",
+        );
+        refused(
+            Some(trailer(&key, salt, other, b"request", b"answer", 3)),
+            "does not belong",
+        );
+        let stranger = ProviderKey::generate(&mut rand::rng());
+        refused(
+            Some(trailer(&stranger, salt, CALL, b"request", b"answer", 3)),
+            "does not belong",
+        );
+        refused(Some(HeaderValue::from_static("nonsense")), "expected");
+        refused(HeaderValue::from_str(&"x".repeat(1_025)).ok(), "too long");
+    }
+}

@@ -59,6 +59,7 @@ fn every_metric_of_the_table_is_scraped_under_the_name_of_the_reference() {
     metrics.attempt("p", "served");
     metrics.rejected("model_not_found");
     metrics.ledger_step("reserve", Duration::from_micros(20), true);
+    metrics.cosigned("taken");
     let scrape = metrics.render();
     for metric in names::ALL {
         let name = reference::scrape_name(metric);

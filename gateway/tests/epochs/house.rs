@@ -204,9 +204,13 @@ impl House {
 impl Place {
     /// Makes a call to its end; what went wrong where the gateway was killed meanwhile.
     pub async fn call(&self, stream: bool, words: &str) -> Result<Made, String> {
-        let request = format!(
-            r#"{{"model":"sim-small","stream":{stream},  "messages":[{{"role":"user","content":"{words}"}}]}}"#
-        );
+        self.call_of("sim-small", stream, words).await
+    }
+
+    /// As [`Place::call`], of another model.
+    pub async fn call_of(&self, model: &str, stream: bool, words: &str) -> Result<Made, String> {
+        let request =
+            format!(r#"{{"model":"{model}","stream":{stream},  "messages":[{{"role":"user","content":"{words}"}}]}}"#);
         let response = self.client.post("/v1/chat/completions", request.clone()).await?;
         let status = response.status();
         let id = response

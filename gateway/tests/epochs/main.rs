@@ -4,6 +4,7 @@
 #[path = "../faults/caller/client.rs"]
 #[expect(dead_code, reason = "the kill tests use more of it")]
 mod client;
+mod cosigned;
 mod crash;
 #[path = "../faults/stack/home.rs"]
 #[expect(dead_code, reason = "the kill tests use more of it")]
