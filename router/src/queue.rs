@@ -3,9 +3,8 @@
 //!
 //! A queue that never empties delays everybody and serves nobody better, so its patience shrinks:
 //! controlled delay (Nichols and Jacobson, "Controlling Queue Delay", 2012), in the form that
-//! Facebook gave it for servers (Maurer, "Fail at Scale", 2015). Only for calls that come once it
-//! stands, though, and not while it is on its way to being empty: a burst is worked off, whoever
-//! comes with it.
+//! Facebook gave it for servers (Maurer, "Fail at Scale", 2015). Not while it is on its way to being
+//! empty, though: a burst that has come is worked off.
 
 mod flow;
 
@@ -26,6 +25,9 @@ const RATE_KNOWN_S: f64 = 0.1;
 /// A queue that is empty for less than this was not: calls are taken out to ask, and put back.
 const GAP: Duration = Duration::from_millis(10);
 
+/// How many times longer a queue is watched to which about as many come as leave it.
+const PATIENT: u32 = 4;
+
 /// Bounds of what a caller is told to wait.
 const RETRY_AFTER_MIN: Duration = Duration::from_millis(100);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
@@ -37,15 +39,16 @@ pub struct QueuePolicy {
     pub calls_max: usize,
     /// How long a call waits at most.
     pub wait_max: Duration,
-    /// A queue that was not empty for this long, and to which as many came in this long as left it
-    /// for a provider, is a standing queue.
+    /// A queue that was not empty for this long, and to which in the latter half of that time far more
+    /// came than left it for a provider, is a standing queue; after four times as long one is to which
+    /// as many came as left.
     pub standing_after: Duration,
-    /// How long a call that came to a standing queue waits at most.
+    /// How long a call waits in a standing queue at most.
     pub standing_wait: Duration,
 }
 
 impl Default for QueuePolicy {
-    /// 1,024 calls of 10 s; 200 ms for those that come once it has stood for 500 ms. Chosen here: a call that is
+    /// 1,024 calls of 10 s; 200 ms once it stands, which takes 500 ms. Chosen here: a call that is
     /// let in under lasting overload then waits less than an idle engine takes to its first token.
     fn default() -> Self {
         Self {
@@ -102,8 +105,6 @@ pub struct Queue<T> {
     next: u64,
     /// Since when it has not been empty for long.
     since: Time,
-    /// Calls that came before this one found no standing queue.
-    first_to_stand: u64,
     /// Since when it has been empty, if it is.
     empty_since: Option<Time>,
     /// Calls taken out that neither came back nor were served yet.
@@ -121,11 +122,10 @@ impl<T> Queue<T> {
             calls: BTreeMap::new(),
             next: 0,
             since: Time::default(),
-            first_to_stand: 0,
             empty_since: Some(Time::default()),
             out: 0,
             rate: Rate::default(),
-            flow: Flow::over(policy.standing_after),
+            flow: Flow::in_parts_of(policy.standing_after / 8),
         }
     }
 
@@ -149,9 +149,6 @@ impl<T> Queue<T> {
         let gap = self.empty_since.take().map(|since| now.saturating_since(since));
         if gap.is_some_and(|gap| gap >= GAP) {
             self.since = now;
-        }
-        if !self.stands(now) {
-            self.first_to_stand = self.next;
         }
         Ok(Pushed { ticket, displaced })
     }
@@ -180,10 +177,10 @@ impl<T> Queue<T> {
         Some(call)
     }
 
-    /// How long after its arrival the call of this ticket may wait, as things are now.
+    /// How long after its arrival a call may wait, as things are now.
     #[must_use]
-    pub fn patience(&self, ticket: Ticket, now: Time) -> Duration {
-        if ticket.number >= self.first_to_stand && self.stands(now) && !self.flow.is_ebbing(now) {
+    pub fn patience(&self, now: Time) -> Duration {
+        if self.stands(now) {
             self.policy.standing_wait.min(self.policy.wait_max)
         } else {
             self.policy.wait_max
@@ -246,8 +243,16 @@ impl<T> Queue<T> {
         self.rate.pass(now, !self.calls.is_empty());
     }
 
+    /// Whether it will not empty by itself. Who came in the first half of the time is not looked at:
+    /// however many they were, they may have been all.
     fn stands(&self, now: Time) -> bool {
-        now.saturating_since(self.since) > self.policy.standing_after
+        if self.empty_since.is_some() {
+            return false;
+        }
+        let stood = now.saturating_since(self.since);
+        let of_late = self.flow.within(stood / 2, now);
+        let soon = stood > self.policy.standing_after && of_late.is_a_flood();
+        soon || (stood > self.policy.standing_after * PATIENT && !of_late.ebbs())
     }
 
     fn note_emptiness(&mut self, now: Time) {
@@ -346,74 +351,78 @@ mod tests {
     const LONG: Duration = Duration::from_secs(10);
     const SHORT: Duration = Duration::from_millis(200);
 
-    #[test]
-    fn patience_is_short_for_who_comes_to_a_standing_queue_until_it_empties() {
-        let mut queue = queue(10);
-        let push = |queue: &mut Queue<_>, ms, call| queue.push(rank(1, 0), at_ms(ms), call).expect("room").ticket;
-        let a = push(&mut queue, 50, "a");
-        let b = push(&mut queue, 550, "b");
-        let c = push(&mut queue, 551, "c");
-        let d = push(&mut queue, 1200, "d");
-        let patience = |queue: &Queue<_>, ms| [a, b, c, d].map(|ticket| queue.patience(ticket, at_ms(ms)));
-        assert_eq!(patience(&queue, 1200), [LONG, LONG, SHORT, SHORT]);
-        // Taken out and put back, it never was empty.
-        let out = drain_at(&mut queue, 1300);
-        let e = push(&mut queue, 1305, "e");
-        for (ticket, call) in out {
-            queue.put_back(ticket, call);
+    /// Calls come at `come_ms`, and every `serve_ms` one is served; gives the patience after `until_ms`.
+    fn patience(come_ms: impl IntoIterator<Item = u64>, serve_ms: u64, until_ms: u64) -> Duration {
+        let mut queue = queue(1000);
+        let mut come = come_ms.into_iter().peekable();
+        for ms in 1..=until_ms {
+            while come.next_if(|&at| at <= ms).is_some() {
+                queue.push(rank(1, 0), at_ms(ms), "call").expect("room");
+            }
+            if ms % serve_ms == 0 && queue.pop(at_ms(ms)).is_some() {
+                queue.served(at_ms(ms));
+            }
         }
-        assert_eq!(patience(&queue, 1305), [LONG, LONG, SHORT, SHORT]);
-        assert_eq!(queue.patience(e, at_ms(1305)), SHORT);
-        drain_at(&mut queue, 1400);
-        let f = push(&mut queue, 1410, "f");
-        assert_eq!(queue.patience(f, at_ms(1410)), LONG);
-    }
-
-    fn drain_at(queue: &mut Queue<&'static str>, ms: u64) -> Vec<(Ticket, &'static str)> {
-        std::iter::from_fn(|| queue.pop(at_ms(ms))).collect()
+        queue.patience(at_ms(until_ms))
     }
 
     #[test]
-    fn a_burst_is_waited_for_though_it_takes_a_while_to_come_and_a_flood_is_not() {
-        let mut burst = queue(100);
-        let tickets: Vec<Ticket> = (0..50)
-            .map(|n| burst.push(rank(1, 0), at_ms(n * 8), "burst").expect("room").ticket)
-            .collect();
-        let mut flood = queue(100);
-        for n in 5..=45 {
-            let now = at_ms(n * 100);
-            burst.pop(now).expect("some wait");
-            burst.served(now);
-            assert!(
-                tickets.iter().all(|ticket| burst.patience(*ticket, now) == LONG),
-                "after {now:?}"
-            );
-            let [_, last] = [0, 1].map(|_| flood.push(rank(1, 0), now, "flood").expect("room").ticket);
-            flood.pop(now).expect("some wait");
-            flood.served(now);
+    fn a_burst_is_waited_for_and_a_flood_is_not() {
+        // Fifty within 300 ms, ten served a second.
+        for until_ms in [400, 510, 600, 700, 1000, 1500, 2500, 4000] {
             assert_eq!(
-                flood.patience(last, now),
-                if n <= 10 { LONG } else { SHORT },
-                "after {now:?}"
+                patience((1..=50).map(|n| n * 6), 100, until_ms),
+                LONG,
+                "after {until_ms} ms"
             );
+        }
+        // Three times what can be served, from the first moment on.
+        let flood = |until_ms| patience((1..).map(|n| n * 8), 24, until_ms);
+        assert_eq!(flood(450), LONG, "nobody can know yet");
+        for until_ms in [600, 700, 1000, 2000, 4000, 9000] {
+            assert_eq!(flood(until_ms), SHORT, "after {until_ms} ms");
         }
     }
 
     #[test]
     fn who_comes_while_a_burst_is_worked_off_is_waited_for_too() {
-        let mut queue = queue(100);
-        for _ in 0..50 {
-            queue.push(rank(1, 0), at_ms(50), "burst").expect("room");
+        // Fifty at once and three a second after them; ten are served a second.
+        let come = |n: u64| if n < 50 { 1 } else { (n - 49) * 333 };
+        for until_ms in [600, 1000, 2000, 3000, 4000, 6000] {
+            assert_eq!(patience((0..).map(come), 100, until_ms), LONG, "after {until_ms} ms");
         }
-        for n in 1..=40 {
-            let now = at_ms(50 + n * 100);
-            queue.pop(now).expect("some wait");
-            queue.served(now);
-            if n > 10 && n % 3 == 0 {
-                let late = queue.push(rank(1, 0), now, "late").expect("room").ticket;
-                assert_eq!(queue.patience(late, now), LONG, "after {now:?}");
+    }
+
+    #[test]
+    fn a_line_that_grows_slowly_or_never_ends_is_a_standing_one_too() {
+        // A tenth more than can be served; three times the little that can.
+        assert_eq!(patience((1..).map(|n| n * 90), 100, 1900), LONG);
+        assert_eq!(patience((1..).map(|n| n * 90), 100, 4000), SHORT);
+        assert_eq!(patience((1..).map(|n| n * 250), 750, 4000), SHORT);
+    }
+
+    #[test]
+    fn a_line_that_empties_starts_anew_and_one_that_is_put_back_does_not() {
+        let mut queue = queue(1000);
+        let come = |queue: &mut Queue<_>, ms: u64, calls: u64| {
+            for _ in 0..calls {
+                queue.push(rank(1, 0), at_ms(ms), "call").expect("room");
             }
+        };
+        for ms in 0..60 {
+            come(&mut queue, ms * 10, 2);
         }
+        assert_eq!(queue.patience(at_ms(600)), SHORT);
+        let out: Vec<_> = std::iter::from_fn(|| queue.pop(at_ms(600))).collect();
+        assert_eq!(queue.patience(at_ms(600)), LONG, "nobody waits");
+        come(&mut queue, 605, 2);
+        for (ticket, call) in out {
+            queue.put_back(ticket, call);
+        }
+        assert_eq!(queue.patience(at_ms(605)), SHORT);
+        while queue.pop(at_ms(610)).is_some() {}
+        come(&mut queue, 630, 2);
+        assert_eq!(queue.patience(at_ms(630)), LONG);
     }
 
     #[test]

@@ -127,6 +127,15 @@ fn an_ordered_newcomer_comes_first_and_nobody_is_explored_before_it() {
         let plan = route(&fleet, &wishing(&order), NOW, &mut StdRng::seed_from_u64(seed)).expect("three");
         assert_eq!(names(&plan), ["new", "known", "newer"]);
     }
+    fleet.apply(joined("newest", vec![offer(MODEL, 1_100_000)]), at_ms(0));
+    let by_price = Preferences {
+        sort: Some(Sort::Price),
+        ..Preferences::default()
+    };
+    for seed in 0..50 {
+        let plan = route(&fleet, &wishing(&by_price), NOW, &mut StdRng::seed_from_u64(seed)).expect("four");
+        assert_ne!(names(&plan).first(), Some(&"newest"), "who sorts says who comes first");
+    }
 }
 
 #[test]

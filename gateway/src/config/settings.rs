@@ -188,8 +188,9 @@ settings! {
         queue_max: usize = 1024, 0..=1_000_000;
         /// Longest such wait, in milliseconds; then the call is answered 429.
         queue_wait_ms: u64 = 10_000, 0..=DAY_MS;
-        /// The same for a call that comes when others have been waiting for half a second without a pause and as many come
-        /// as leave, in milliseconds: under lasting overload a long queue delays every call and serves no more of them.
+        /// The same once calls have been waiting for half a second without a pause and far more come than are served, or for
+        /// two and as many come, in milliseconds: under lasting overload a long queue delays every call and serves no more
+        /// of them.
         standing_wait_ms: u64 = 200, 0..=DAY_MS;
         /// Ids of the API keys whose calls may ask for `service_tier: "priority"`; with other keys it counts as `default`.
         priority_keys: Vec<String> = Vec::new();

@@ -139,7 +139,7 @@ impl<'a> Place<'a> {
     pub fn patience(&self) -> Duration {
         let state = self.fleet.state.lock();
         let line = state.lines.lines.get(&self.model);
-        line.map_or(Duration::ZERO, |line| line.patience(self.ticket, self.clock.now()))
+        line.map_or(Duration::ZERO, |line| line.patience(self.clock.now()))
     }
 
     /// Resolves when it is this call's turn, or its place is gone.

@@ -2,8 +2,6 @@
 
 use std::cmp::Reverse;
 
-use filature_router::Ticket;
-
 use super::agenda::{Micros, seconds};
 use super::desk::{Route, rank, whole};
 use super::tally::Ending;
@@ -30,7 +28,7 @@ impl World<'_> {
                 let state = &mut self.calls[call as usize];
                 state.ticket = Some(pushed.ticket);
                 state.waits_from = self.now;
-                let first_look = self.patience(call, pushed.ticket).min(ASK_AGAIN);
+                let first_look = self.patience(call).min(ASK_AGAIN);
                 self.agenda.enter(self.now + first_look, Step::WaitOver(call));
                 if let Some(other) = pushed.displaced {
                     self.calls[other as usize].ticket = None;
@@ -46,7 +44,7 @@ impl World<'_> {
         let Some(ticket) = state.ticket else {
             return;
         };
-        let until = state.waits_from + self.patience(call, ticket);
+        let until = state.waits_from + self.patience(call);
         let left = until.saturating_sub(self.now);
         let is_first = self.desk.as_ref().is_some_and(|desk| desk.queue.is_first(ticket));
         if left > 0 && !(is_first && self.seek(call)) {
@@ -63,11 +61,11 @@ impl World<'_> {
 
     /// How long the call may wait as things are: patience shrinks while it does. One whose answer has begun is not asked
     /// to be content with less time when the line is long.
-    fn patience(&self, call: u32, ticket: Ticket) -> Micros {
+    fn patience(&self, call: u32) -> Micros {
         let is_begun = self.calls[call as usize].attempts_all > 0;
         let desk = self.desk.as_ref().filter(|_| !is_begun);
         let now = filature_router::Time::from_micros(self.now);
-        let patience = desk.map_or(WAIT_MAX, |desk| whole(desk.queue.patience(ticket, now)));
+        let patience = desk.map_or(WAIT_MAX, |desk| whole(desk.queue.patience(now)));
         patience.min(WAIT_MAX)
     }
 

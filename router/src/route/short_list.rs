@@ -217,7 +217,7 @@ impl<'a> ShortList<'a> {
         let exploration = policy.exploration / f64::from(policy.replicas.max(1));
         let newcomer = self.newcomer.filter(|_| sample::chance(exploration, rng))?;
         let wishes = self.gate.ask.preferences;
-        if wishes.is_some_and(|wishes| !wishes.order.is_empty() || !wishes.allow_fallbacks) {
+        if wishes.is_some_and(|wishes| wishes.sort.is_some() || !wishes.order.is_empty() || !wishes.allow_fallbacks) {
             return None;
         }
         let best_nano = cost_nano(self.cheapest?.seat, self.gate.ask);

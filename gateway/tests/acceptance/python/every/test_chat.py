@@ -110,7 +110,7 @@ def test_two_choices_streamed(client: openai.OpenAI, model: str):
 
 
 def test_max_completion_tokens_bounds_the_answer(client: openai.OpenAI, model: str):
-    answer = client.chat.completions.create(model=model, messages=QUESTION, max_completion_tokens=3)
+    answer = client.chat.completions.create(model=model, messages=QUESTION, max_completion_tokens=3, temperature=0)
     assert answer.choices[0].finish_reason == "length"
     assert answer.usage.completion_tokens == 3
 
@@ -136,7 +136,9 @@ def test_a_seed_makes_an_answer_repeatable(client: openai.OpenAI, model: str):
 
 
 def test_logprobs_come_with_every_token(client: openai.OpenAI, model: str):
-    answer = client.chat.completions.create(model=model, messages=QUESTION, max_tokens=4, logprobs=True, top_logprobs=2)
+    answer = client.chat.completions.create(
+        model=model, messages=QUESTION, max_tokens=4, temperature=0, logprobs=True, top_logprobs=2
+    )
     tokens = answer.choices[0].logprobs.content
     assert len(tokens) == 4
     assert all(token.logprob <= 0 for token in tokens)
@@ -146,7 +148,9 @@ def test_logprobs_come_with_every_token(client: openai.OpenAI, model: str):
 
 def test_logprobs_streamed(client: openai.OpenAI, model: str):
     chunks = list(
-        client.chat.completions.create(model=model, messages=QUESTION, max_tokens=4, logprobs=True, stream=True)
+        client.chat.completions.create(
+            model=model, messages=QUESTION, max_tokens=4, temperature=0, logprobs=True, stream=True
+        )
     )
     listed = [choice.logprobs.content for chunk in chunks for choice in chunk.choices if choice.logprobs]
     assert sum(len(tokens or []) for tokens in listed) == 4

@@ -12,7 +12,7 @@ from filature_stack.caller import Caller
 
 
 def test_a_completion(client: openai.OpenAI, model: str):
-    answer = client.completions.create(model=model, prompt="Once upon a time", max_tokens=5)
+    answer = client.completions.create(model=model, prompt="Once upon a time", max_tokens=5, temperature=0)
     assert answer.object == "text_completion"
     assert answer.model == model
     assert answer.choices[0].text
@@ -32,7 +32,12 @@ def test_a_streamed_completion_has_usage_only_if_asked(client: openai.OpenAI, mo
     assert all(chunk.usage is None for chunk in chunks)
     asked = list(
         client.completions.create(
-            model=model, prompt="Once", max_tokens=4, stream=True, stream_options={"include_usage": True}
+            model=model,
+            prompt="Once",
+            max_tokens=4,
+            temperature=0,
+            stream=True,
+            stream_options={"include_usage": True},
         )
     )
     usages = [chunk.usage for chunk in asked if chunk.usage]
