@@ -26,7 +26,7 @@ def canonical(value: object) -> bytes:
 def verify(receipt: dict) -> None:
     """Raises unless the gateway's key signed exactly this record."""
     key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(receipt["gateway"]))
-    key.verify(bytes.fromhex(receipt["signature"]), b"filature-receipt-v1\n" + canonical(receipt["record"]))
+    key.verify(bytes.fromhex(receipt["signature"]), b"filature-receipt-v2\n" + canonical(receipt["record"]))
 
 
 def cost(tokens: dict, price: dict) -> int:
