@@ -187,11 +187,13 @@ impl Link {
     /// To be told of every command that came to no answer, or to one that a master does not give. Connects anew where
     /// that may lead elsewhere, while commands go on with the old connection.
     pub(super) fn failed(&self, error: Option<&RedisError>) {
+        // Silence may mean a connection that is dead without a word, whatever is behind it. What one server's connection
+        // is told, it sees to by itself.
         let is_lost = error.is_none_or(|error| {
             let is_replica = error.code() == Some("READONLY") || error.code() == Some("MASTERDOWN");
-            error.is_io_error() || is_replica
+            (error.is_io_error() || is_replica) && !matches!(self.way.address, Address::Server(_))
         });
-        if !is_lost || matches!(self.way.address, Address::Server(_)) {
+        if !is_lost {
             return;
         }
         // Whoever searches has the lock.
