@@ -40,6 +40,33 @@ struct Outage {
     to: Option<Instant>,
 }
 
+/// What gateways said of holds and posts.
+#[derive(Default)]
+struct Told {
+    /// Holds that were swept.
+    swept: u64,
+    /// Posts that were written to the journal.
+    journalled: usize,
+    /// Posts that came from there; some twice, where a replay was broken off.
+    replayed: u64,
+}
+
+impl Told {
+    fn hear(&mut self, line: &str) {
+        let count = |name: &str| {
+            let line: serde_json::Value = serde_json::from_str(line).expect("the gateway logs JSON");
+            line[name].as_u64().expect("a count")
+        };
+        if line.contains("orphaned holds were swept") {
+            self.swept += count("holds");
+        } else if line.contains("journalled posts were replayed") {
+            self.replayed += count("posts");
+        } else if line.contains("the post is journalled") {
+            self.journalled += 1;
+        }
+    }
+}
+
 /// A stack under load, and everything that its callers told.
 pub struct Run {
     pub stack: Stack,
@@ -122,12 +149,21 @@ impl Run {
         self.reports.iter().filter(|report| report.ending == Ending::Complete)
     }
 
-    /// Whole records in the gateway's journal.
-    pub fn journalled(&self) -> usize {
+    /// The segments of the gateway's journal.
+    pub fn segments(&self) -> Vec<Vec<u8>> {
         let folder = fs::read_dir(self.stack.data().join("posts")).expect("the journal's folder");
         // A segment may be replayed and gone meanwhile.
-        let segments = folder.flatten().filter_map(|entry| fs::read(entry.path()).ok());
+        folder
+            .flatten()
+            .filter_map(|entry| fs::read(entry.path()).ok())
+            .collect()
+    }
+
+    /// Whole records in them.
+    pub fn journalled(&self) -> usize {
+        let segments = self.segments();
         segments
+            .iter()
             .map(|bytes| bytes.iter().filter(|&&byte| byte == b'\n').count())
             .sum()
     }
@@ -147,21 +183,13 @@ impl Run {
         let page = page
             .and_then(|page| page.as_str().map(str::to_owned))
             .unwrap_or_default();
-        let sum = |name: &str| -> f64 {
+        let sum = |name: &str| -> usize {
             let lines = page.lines().filter(|line| line.starts_with(name));
             let lines = lines.filter(|line| line.contains(r#"filature_step="post""#));
-            let values = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+            let values = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok());
             values.sum()
         };
-        let steps = sum("filature_ledger_step_duration_seconds_count");
-        let failed = sum("filature_ledger_step_failures_total");
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a count of some thousands"
-        )]
-        let posted = (steps - failed) as usize;
-        posted
+        sum("filature_ledger_step_duration_seconds_count") - sum("filature_ledger_step_failures_total")
     }
 
     /// Waits until the gateway has said this of a call, and returns of how many it has.
@@ -223,8 +251,8 @@ impl Run {
 
     /// Prints everything and checks what callers met, and what the gateway complained of.
     pub fn check(&self, closing: &Closing) {
-        let swept = self.check_logs();
-        self.print(closing, swept);
+        let told = self.check_logs();
+        self.print(closing, &told);
         let faults: Vec<_> = self.reports.iter().filter_map(|report| self.fault(report)).collect();
         assert!(
             faults.is_empty(),
@@ -273,25 +301,22 @@ impl Run {
         }
     }
 
-    /// Nobody panicked, the gateway complained of nothing but what was done to it; returns how many holds were swept.
-    fn check_logs(&self) -> u64 {
-        let mut swept = 0;
+    /// Nobody panicked, and the gateway complained of nothing but what was done to it.
+    fn check_logs(&self) -> Told {
+        let mut told = Told::default();
         for (name, log) in self.stack.logs() {
             for line in log.lines() {
                 assert!(!line.contains("panicked"), "{name} panicked: {line}");
                 let is_error = line.contains(r#""level":"ERROR""#);
                 let is_known = COMPLAINTS.iter().any(|complaint| line.contains(complaint));
                 assert!(!is_error || is_known, "{name} met what it calls an error: {line}");
-                if line.contains("orphaned holds were swept") {
-                    let line: serde_json::Value = serde_json::from_str(line).expect("the gateway logs JSON");
-                    swept += line["holds"].as_u64().expect("a count");
-                }
+                told.hear(line);
             }
         }
-        swept
+        told
     }
 
-    fn print(&self, closing: &Closing, swept: u64) {
+    fn print(&self, closing: &Closing, told: &Told) {
         let tally = Tally::of(&self.reports);
         let took = |report: &Report| report.ended - report.began;
         let refused = self
@@ -319,7 +344,11 @@ impl Run {
                 ),
             ),
             ("records, one each", closing.records.to_string()),
-            ("holds swept", swept.to_string()),
+            (
+                "posts journalled, replayed",
+                format!("{}, {}", told.journalled, told.replayed),
+            ),
+            ("holds swept", told.swept.to_string()),
         ];
         rows.extend(self.notes.iter().cloned());
         rows.extend([
