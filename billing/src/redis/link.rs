@@ -1,8 +1,8 @@
 //! A connection that finds the master again: to one server, to a cluster, or to the server that sentinels name.
 //!
-//! One server's connection reconnects by itself, and a cluster's follows its slots. What neither sees (a master that
-//! was replaced under another address, or that is silent without being gone) is found out here, by connecting anew
-//! beside the traffic.
+//! One server's connection reconnects by itself when it breaks, and a cluster's follows its slots. What neither sees (a
+//! master that was replaced under another address, or that is silent without being gone; a connection that is dead and
+//! was never told) is found out here, by connecting anew beside the traffic.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -209,7 +209,7 @@ impl Link {
         search.spawn(async move {
             match way.connect().await {
                 Ok(found) => *live.write() = found,
-                Err(error) => tracing::warn!(%error, "the ledger's master in Redis was not found"),
+                Err(error) => tracing::warn!(%error, "the ledger in Redis could not be connected to anew"),
             }
             *searched = Instant::now();
         });
