@@ -40,11 +40,19 @@ pub struct Journal {
 #[derive(Default)]
 struct State {
     /// The segment that is written, if there is one.
-    open: Option<(PathBuf, File)>,
+    open: Option<Open>,
     /// Number of the next segment.
     next: u64,
     /// Bytes in all segments.
     bytes: u64,
+}
+
+/// A segment that is written.
+struct Open {
+    path: PathBuf,
+    file: File,
+    /// Bytes of whole records, all of them synced.
+    length: u64,
 }
 
 impl Journal {
@@ -80,35 +88,54 @@ impl Journal {
         if state.bytes + length > BYTES_MAX {
             anyhow::bail!("the journal of posts holds {} bytes, the most it may", state.bytes);
         }
-        let (path, file) = match &mut state.open {
+        let mut open = match state.open.take() {
             Some(open) => open,
             None => {
-                let path = self.folder.join(format!("{:012}.{EXTENSION}", state.next));
-                let file = OpenOptions::new()
-                    .append(true)
-                    .create_new(true)
-                    .mode(0o600)
-                    .open(&path)?;
-                // The name itself must be on disk before anybody relies on it.
-                File::open(&self.folder)?.sync_all()?;
                 state.next += 1;
-                state.open.insert((path, file))
+                self.begin(state.next - 1)?
             }
         };
-        let written = file.write_all(&line).and_then(|()| file.sync_data());
+        let written = open.file.write_all(&line).and_then(|()| open.file.sync_data());
         if let Err(error) = written {
-            // What was half written is a torn line, which replay passes over; nothing is added behind it.
-            let path = path.display().to_string();
-            state.open = None;
+            let path = open.path.display().to_string();
+            // A full disk leaves half a line. It goes, so that tries do not pile up; where it cannot, it is a torn line,
+            // which replay passes over, and nothing is added behind it.
+            match open.file.set_len(open.length) {
+                Ok(()) => state.open = Some(open),
+                Err(_) => {
+                    state.bytes += open
+                        .file
+                        .metadata()
+                        .map_or(0, |file| file.len())
+                        .saturating_sub(open.length)
+                }
+            }
             return Err(error).context(path);
         }
+        open.length += length;
+        state.open = Some(open);
         state.bytes += length;
         Ok(())
     }
 
+    /// Makes the segment of this number.
+    fn begin(&self, number: u64) -> anyhow::Result<Open> {
+        let path = self.folder.join(format!("{number:012}.{EXTENSION}"));
+        let file = OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)?;
+        // The name itself must be on disk before anybody relies on it.
+        File::open(&self.folder)?.sync_all()?;
+        Ok(Open { path, file, length: 0 })
+    }
+
     /// The segments to be replayed, in order. The one that is written is closed: what comes later goes into a new one.
     fn closed(&self) -> anyhow::Result<Vec<PathBuf>> {
-        self.state.lock().open = None;
+        // Held while the folder is read: a segment begun meanwhile must not be taken for one that gets no more.
+        let mut state = self.state.lock();
+        state.open = None;
         Ok(self.segments()?.into_iter().map(|(_, path)| path).collect())
     }
 
@@ -262,6 +289,34 @@ mod tests {
         let last = journal.closed().expect("segments");
         assert_eq!(models(&last[0]), ["m4"]);
         journal.delete(&last[0]).expect("deleted");
+        assert!(journal.is_empty());
+    }
+
+    #[test]
+    fn a_segment_that_is_closed_is_never_written_again() {
+        let data = tempfile::tempdir().expect("a folder");
+        let journal = Journal::open(data.path()).expect("a journal");
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for n in 0..300 {
+                    journal.append(&record(n)).expect("written");
+                }
+                over.store(true, std::sync::atomic::Ordering::Release);
+            });
+            let mut read = 0;
+            loop {
+                let last = over.load(std::sync::atomic::Ordering::Acquire);
+                for path in journal.closed().expect("segments") {
+                    read += models(&path).len();
+                    journal.delete(&path).expect("deleted");
+                }
+                if last {
+                    break;
+                }
+            }
+            assert_eq!(read, 300, "records went into a segment that was being replayed");
+        });
         assert!(journal.is_empty());
     }
 

@@ -1,8 +1,8 @@
 //! A connection that finds the master again: to one server, to a cluster, or to the server that sentinels name.
 //!
-//! One server's connection reconnects by itself, and a cluster's follows its slots. What neither sees (a master that
-//! was replaced under another address, or that is silent without being gone) is found out here, by connecting anew
-//! beside the traffic.
+//! One server's connection reconnects by itself when it breaks, and a cluster's follows its slots. What neither sees (a
+//! master that was replaced under another address, or that is silent without being gone; a connection that is dead and
+//! was never told) is found out here, by connecting anew beside the traffic.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -187,11 +187,13 @@ impl Link {
     /// To be told of every command that came to no answer, or to one that a master does not give. Connects anew where
     /// that may lead elsewhere, while commands go on with the old connection.
     pub(super) fn failed(&self, error: Option<&RedisError>) {
+        // Silence may mean a connection that is dead without a word, whatever is behind it. What one server's connection
+        // is told, it sees to by itself.
         let is_lost = error.is_none_or(|error| {
             let is_replica = error.code() == Some("READONLY") || error.code() == Some("MASTERDOWN");
-            error.is_io_error() || is_replica
+            (error.is_io_error() || is_replica) && !matches!(self.way.address, Address::Server(_))
         });
-        if !is_lost || matches!(self.way.address, Address::Server(_)) {
+        if !is_lost {
             return;
         }
         // Whoever searches has the lock.
@@ -207,7 +209,7 @@ impl Link {
         search.spawn(async move {
             match way.connect().await {
                 Ok(found) => *live.write() = found,
-                Err(error) => tracing::warn!(%error, "the ledger's master in Redis was not found"),
+                Err(error) => tracing::warn!(%error, "the ledger in Redis could not be connected to anew"),
             }
             *searched = Instant::now();
         });

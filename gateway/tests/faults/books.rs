@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use filature_billing::{AccountId, CallId, CallOutcome, Ledger, Nano, Tokens, Totals, UsageRecord};
+use filature_billing::{CallId, CallOutcome, Ledger, Nano, Tokens, Totals, UsageRecord};
 
 use crate::caller::{Ending, GATEWAY_CUT, Report};
 use crate::killer::Incident;
@@ -46,6 +46,17 @@ impl Closing {
 /// Checks everything. The gateway must have gone, and every call must have ended. `disk_slowest` is how long the disk took at
 /// most to keep something meanwhile.
 pub fn close(stack: &Stack, reports: &[Report], incidents: &[Incident], disk_slowest: Duration) -> Closing {
+    close_with(stack, reports, incidents, disk_slowest, &HashMap::new())
+}
+
+/// As [`close`], where the ledger has let go of some records, because they are `sealed`.
+pub fn close_with(
+    stack: &Stack,
+    reports: &[Report],
+    incidents: &[Incident],
+    disk_slowest: Duration,
+    sealed: &HashMap<CallId, UsageRecord>,
+) -> Closing {
     let window = COMMIT_WINDOW + 2 * disk_slowest;
     let ledger = stack.open_ledger();
     let totals = stack.runtime.block_on(ledger.totals()).expect("totals");
@@ -75,7 +86,7 @@ pub fn close(stack: &Stack, reports: &[Report], incidents: &[Incident], disk_slo
     };
     let mut costs: HashMap<String, u64> = HashMap::new();
     for report in reports.iter().filter(|report| report.id.is_some()) {
-        match record(stack, &*ledger, &stack.account, report) {
+        match record(stack, &*ledger, sealed, report) {
             Some(record) => {
                 closing.records += 1;
                 check_record(stack, report, &record);
@@ -92,13 +103,19 @@ pub fn close(stack: &Stack, reports: &[Report], incidents: &[Incident], disk_slo
     closing
 }
 
-fn record(stack: &Stack, ledger: &dyn Ledger, account: &AccountId, report: &Report) -> Option<UsageRecord> {
-    let id = report.id.as_deref().expect("a named call");
-    let call = CallId::parse(id).unwrap_or_else(|bad| panic!("{id} is no call's id: {bad}"));
-    stack
-        .runtime
-        .block_on(ledger.record(account, &call))
-        .expect("the ledger answers")
+fn record(
+    stack: &Stack,
+    ledger: &dyn Ledger,
+    sealed: &HashMap<CallId, UsageRecord>,
+    report: &Report,
+) -> Option<UsageRecord> {
+    let call = report.call().expect("a named call");
+    sealed.get(&call).cloned().or_else(|| {
+        stack
+            .runtime
+            .block_on(ledger.record(&stack.account, &call))
+            .expect("the ledger answers")
+    })
 }
 
 /// A record says what its caller saw, and costs what its provider asks for that.

@@ -7,6 +7,7 @@ mod slow;
 
 use std::time::{Duration, Instant};
 
+use filature_billing::CallId;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use serde_json::json;
@@ -70,6 +71,14 @@ impl Ask {
         }
     }
 
+    /// As [`Ask::draw`], but the caller stays to the end: whatever is charged has a name.
+    pub fn draw_patient(rng: &mut StdRng) -> Self {
+        Self {
+            leave: Leave::Never,
+            ..Self::draw(rng)
+        }
+    }
+
     /// The request's body.
     pub fn body(&self) -> String {
         let mut body = json!({
@@ -123,6 +132,14 @@ pub struct Report {
     /// Tokens of the answer that came: exact for streams, all or nothing otherwise.
     pub tokens: u32,
     pub ending: Ending,
+}
+
+impl Report {
+    /// The call's name in the ledger, if its caller learnt it.
+    pub fn call(&self) -> Option<CallId> {
+        let id = self.id.as_deref()?;
+        Some(CallId::parse(id).unwrap_or_else(|bad| panic!("{id} is no call's id: {bad}")))
+    }
 }
 
 /// Makes one call and tells how it went.

@@ -197,7 +197,7 @@ fn print_table(name: &str, reports: &[Report], incidents: &[Incident], closing: 
 }
 
 /// An amount that may be below zero, with every decimal.
-struct Nano(i128);
+pub struct Nano(pub i128);
 
 impl std::fmt::Display for Nano {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -41,6 +41,28 @@ pub struct Load {
 impl Load {
     /// Starts `callers` callers; `rng` decides what they ask.
     pub fn start(runtime: &Handle, client: &Client, scripts: &Arc<Scripts>, callers: usize, rng: &mut StdRng) -> Self {
+        Self::start_with(Ask::draw, runtime, client, scripts, callers, rng)
+    }
+
+    /// As [`Load::start`], of callers that never hang up.
+    pub fn start_patient(
+        runtime: &Handle,
+        client: &Client,
+        scripts: &Arc<Scripts>,
+        callers: usize,
+        rng: &mut StdRng,
+    ) -> Self {
+        Self::start_with(Ask::draw_patient, runtime, client, scripts, callers, rng)
+    }
+
+    fn start_with(
+        draw: fn(&mut StdRng) -> Ask,
+        runtime: &Handle,
+        client: &Client,
+        scripts: &Arc<Scripts>,
+        callers: usize,
+        rng: &mut StdRng,
+    ) -> Self {
         let mut load = Self {
             progress: Arc::default(),
             stop: CancellationToken::new(),
@@ -49,6 +71,7 @@ impl Load {
         for _ in 0..callers {
             let rng = StdRng::from_rng(rng);
             let work = call_until(
+                draw,
                 client.clone(),
                 scripts.clone(),
                 load.progress.clone(),
@@ -68,6 +91,7 @@ impl Load {
 }
 
 async fn call_until(
+    draw: fn(&mut StdRng) -> Ask,
     client: Client,
     scripts: Arc<Scripts>,
     progress: Arc<Progress>,
@@ -76,7 +100,7 @@ async fn call_until(
 ) -> Vec<Report> {
     let mut reports = Vec::new();
     while !stop.is_cancelled() {
-        let report = caller::call(&client, &scripts, Ask::draw(&mut rng), &progress).await;
+        let report = caller::call(&client, &scripts, draw(&mut rng), &progress).await;
         let failed = matches!(report.ending, Ending::Refused { .. } | Ending::CutOff(_));
         reports.push(report);
         if failed {

@@ -110,6 +110,11 @@ impl Process {
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("a signal can be sent to a child");
     }
 
+    /// Its number among the system's processes.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits for it to end by itself.
     pub fn wait_for_exit(&mut self, patience: Duration) -> ExitStatus {
         let what = format!("{} to end", self.name);

@@ -39,6 +39,14 @@ pub enum LedgerKind {
     Redis,
 }
 
+/// The URLs of a Redis that the test itself runs.
+pub struct RedisUrls {
+    /// Where the gateway reaches it.
+    pub gateway: String,
+    /// Where the operator and the books do.
+    pub operator: String,
+}
+
 /// What is started.
 pub struct Plan {
     pub ledger: LedgerKind,
@@ -60,7 +68,7 @@ pub struct Stack {
     settings: Vec<String>,
     port: u16,
     _redis: Option<Process>,
-    redis_url: String,
+    redis: RedisUrls,
     home: Home,
 }
 
@@ -68,14 +76,28 @@ impl Stack {
     /// Starts everything and waits until all providers are in the fleet.
     pub fn start(plan: Plan) -> Self {
         let home = Home::new();
-        let (redis, redis_url) = match plan.ledger {
+        let (redis, url) = match plan.ledger {
             LedgerKind::Embedded => (None, String::new()),
             LedgerKind::Redis => {
                 let (redis, url) = start_redis(&home);
                 (Some(redis), url)
             }
         };
-        let ledger = ledger_arguments(plan.ledger, &home, &redis_url);
+        let urls = RedisUrls {
+            gateway: url.clone(),
+            operator: url,
+        };
+        Self::start_in(home, plan, redis, urls)
+    }
+
+    /// As [`Stack::start`], on a Redis that the test itself runs.
+    pub fn start_on(urls: RedisUrls, plan: Plan) -> Self {
+        assert_eq!(plan.ledger, LedgerKind::Redis);
+        Self::start_in(Home::new(), plan, None, urls)
+    }
+
+    fn start_in(home: Home, plan: Plan, redis: Option<Process>, urls: RedisUrls) -> Self {
+        let ledger = ledger_arguments(plan.ledger, &home, &urls.operator);
         let operator = Operator {
             program: home::program("filature"),
             ledger,
@@ -96,7 +118,7 @@ impl Stack {
             settings: plan.gateway.iter().map(|word| word.replace(KEY_ID, &key_id)).collect(),
             port,
             _redis: redis,
-            redis_url,
+            redis: urls,
             home,
         };
         stack.start_gateway();
@@ -109,6 +131,27 @@ impl Stack {
 
     /// Starts the gateway on its port and waits until it answers.
     pub fn start_gateway(&mut self) {
+        let args = self.gateway_arguments();
+        self.run_gateway(&home::program("filature"), &args);
+    }
+
+    /// As [`Stack::start_gateway`], in a shell that first runs `before` and becomes the gateway then.
+    pub fn start_gateway_after(&mut self, before: &str) {
+        let mut args = vec!["-c".to_owned(), format!("{before}; exec \"$@\""), "gateway".to_owned()];
+        args.push(home::program("filature").display().to_string());
+        args.extend(self.gateway_arguments());
+        self.run_gateway(Path::new("bash"), &args);
+    }
+
+    fn run_gateway(&mut self, program: &Path, args: &[String]) {
+        let mut gateway = Process::start(self.home.path(), "gateway", program, args);
+        gateway.wait_until("serving", || {
+            self.runtime.block_on(self.client.get("/healthz")).is_some()
+        });
+        self.gateway = Some(gateway);
+    }
+
+    fn gateway_arguments(&self) -> Vec<String> {
         let mut args = vec![
             "serve".to_owned(),
             "--listen".to_owned(),
@@ -116,15 +159,16 @@ impl Stack {
         ];
         args.extend(["--data".to_owned(), self.data().display().to_string()]);
         if self.kind == LedgerKind::Redis {
-            args.extend(["--redis".to_owned(), self.redis_url.clone()]);
+            args.extend(["--redis".to_owned(), self.redis.gateway.clone()]);
         }
         args.extend(GATEWAY.iter().map(|&arg| arg.to_owned()));
         args.extend(self.settings.clone());
-        let mut gateway = Process::start(self.home.path(), "gateway", &home::program("filature"), &args);
-        gateway.wait_until("serving", || {
-            self.runtime.block_on(self.client.get("/healthz")).is_some()
-        });
-        self.gateway = Some(gateway);
+        args
+    }
+
+    /// The gateway's process.
+    pub fn gateway(&self) -> &Process {
+        self.gateway.as_ref().expect("the gateway runs")
     }
 
     /// Takes the gateway out, to kill it or to ask it to end.
@@ -157,7 +201,7 @@ impl Stack {
 
     /// The operator's command line.
     pub fn operator(&self) -> Operator {
-        let ledger = ledger_arguments(self.kind, &self.home, &self.redis_url);
+        let ledger = ledger_arguments(self.kind, &self.home, &self.redis.operator);
         Operator {
             program: home::program("filature"),
             ledger,
@@ -176,7 +220,7 @@ impl Stack {
                     deadline: Duration::from_secs(5),
                     ..RedisSettings::default()
                 };
-                let opened = self.runtime.block_on(RedisLedger::open(&self.redis_url, settings));
+                let opened = self.runtime.block_on(RedisLedger::open(&self.redis.operator, settings));
                 Arc::new(opened.expect("the ledger in Redis opens"))
             }
         }
@@ -192,13 +236,14 @@ impl Stack {
         self.home.path()
     }
 
-    fn data(&self) -> std::path::PathBuf {
+    /// The gateway's data folder.
+    pub fn data(&self) -> std::path::PathBuf {
         self.home.path().join("data")
     }
 }
 
 /// Settings that make what takes minutes in operation take seconds here.
-const GATEWAY: &[&str] = &[
+pub const GATEWAY: &[&str] = &[
     "--ledger-hold-lease-ms",
     "3000",
     "--ledger-deadline-ms",
