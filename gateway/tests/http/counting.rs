@@ -157,3 +157,36 @@ async fn without_a_tokenizer_bytes_bound_the_claim() {
         assert_eq!(record["billed"], record["counted"]);
     }
 }
+
+#[tokio::test]
+async fn what_a_provider_claims_and_is_not_paid_is_counted() {
+    let claims = claims();
+    let gateway = gateway(&claims, true).await;
+    let mut exchanges = Exchanges::new(&gateway);
+    for (model, _) in &claims {
+        for _ in 0..2 {
+            call(&mut exchanges, model, "whole").await;
+        }
+    }
+    let page = exchanges.get("/metrics").await;
+    let page = String::from_utf8_lossy(&page.body).into_owned();
+    let lines = page
+        .lines()
+        .filter(|line| line.starts_with("filature_tokens_overclaimed_total{"));
+    let mut found: Vec<_> = lines
+        .map(|line| {
+            let label = |name: &str| line.split_once(name)?.1.split('"').nth(1);
+            let tokens = line.rsplit(' ').next().and_then(|count| count.parse::<u64>().ok());
+            (label("gen_ai_provider_name"), label("gen_ai_token_type"), tokens)
+        })
+        .collect();
+    found.sort_unstable();
+    // Two calls of a million each, less what was billed; nobody else claimed more than passed.
+    let unpaid = |billed: u64| Some(2 * (1_000_000 - billed));
+    let greedy = |kind, tokens| (Some("direct.greedy-whole"), Some(kind), tokens);
+    assert_eq!(
+        found,
+        [greedy("input", unpaid(64 + 8 + 19)), greedy("output", unpaid(DOG_MOST))],
+        "{page}"
+    );
+}
