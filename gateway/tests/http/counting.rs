@@ -164,8 +164,8 @@ async fn what_a_provider_claims_and_is_not_paid_is_counted() {
     let gateway = gateway(&claims, true).await;
     let mut exchanges = Exchanges::new(&gateway);
     for (model, _) in &claims {
-        for _ in 0..2 {
-            call(&mut exchanges, model, "whole").await;
+        for suffix in ["whole", "stream"] {
+            call(&mut exchanges, model, suffix).await;
         }
     }
     let page = exchanges.get("/metrics").await;
@@ -181,12 +181,17 @@ async fn what_a_provider_claims_and_is_not_paid_is_counted() {
         })
         .collect();
     found.sort_unstable();
-    // Two calls of a million each, less what was billed; nobody else claimed more than passed.
-    let unpaid = |billed: u64| Some(2 * (1_000_000 - billed));
-    let greedy = |kind, tokens| (Some("direct.greedy-whole"), Some(kind), tokens);
+    // A call of a million each, less what was billed; nobody else claimed more than passed.
+    let [input, output] = [64 + 8 + 19, DOG_MOST].map(|billed| Some(1_000_000 - billed));
+    let greedy = |suffix, kind, tokens| (Some(suffix), Some(kind), tokens);
     assert_eq!(
         found,
-        [greedy("input", unpaid(64 + 8 + 19)), greedy("output", unpaid(DOG_MOST))],
+        [
+            greedy("direct.greedy-stream", "input", input),
+            greedy("direct.greedy-stream", "output", output),
+            greedy("direct.greedy-whole", "input", input),
+            greedy("direct.greedy-whole", "output", output),
+        ],
         "{page}"
     );
 }
