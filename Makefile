@@ -10,8 +10,9 @@ PYTHON := target/python/bin/python
 UV := target/uv/bin/uv
 UV_VERSION := 0.13.9
 PORT ?= 8080
+FUZZ_SECONDS ?= 60
 
-.PHONY: help demo demo-llm build test test-rust test-acceptance lint fmt bench bench-ledger bench-router simulate faults docs requirements clean
+.PHONY: help demo demo-llm build test test-rust test-acceptance lint fmt bench bench-ledger bench-router simulate faults fuzz docs requirements clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +65,9 @@ simulate: ## Prove the router against the field's policies, in virtual time; tab
 faults: target/.packages $(PYTHON) ## Break and kill agents, engines and gateways under load; text and money must be whole
 	cargo build --workspace --bins
 	cargo nextest run -p filature-gateway --profile faults --run-ignored only --no-capture
+
+fuzz: target/.packages ## Try mutants of kept samples on every parser of outside bytes (FUZZ_SECONDS=60 for each target)
+	FUZZ_SECONDS=$(FUZZ_SECONDS) cargo nextest run --workspace --profile fuzz
 
 docs: ## Build the API documentation of the crates
 	cargo doc --workspace --no-deps

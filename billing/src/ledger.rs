@@ -24,11 +24,14 @@ use crate::record::UsageRecord;
 /// Keeps balances, holds, keys and usage records.
 ///
 /// Every step is atomic. A step that failed with [`LedgerError::Unavailable`] may have happened all the same (its
-/// answer may be what was lost): post, void and deposit may then simply be repeated, and a hold nobody owns expires.
+/// answer may be what was lost): reserve, post, void and deposit may then simply be repeated, and a hold nobody owns
+/// expires.
 #[async_trait]
 pub trait Ledger: Send + Sync + 'static {
     /// Moves money from available to held, if the key may spend, its limits allow the call and the account affords it:
     /// the quote, or what account and budget afford where that is at least `quote_min`.
+    ///
+    /// Repeated while its hold lives, as when the answer was lost, it is that hold, and uses no limit again.
     ///
     /// # Errors
     /// [`ReserveError`] says why not: the first reason of key, requests, tokens, concurrent calls, budget, balance.

@@ -60,8 +60,8 @@ impl<'de> Walker<'de> for UsageReader {
             "prompt_tokens" => self.prompt = count(raw_member(map)?),
             "completion_tokens" => self.completion = count(raw_member(map)?),
             "reasoning_tokens" => self.reasoning_beside = count(raw_member(map)?),
-            "prompt_tokens_details" => drop(map.next_value_seed(Walk(&mut self.prompt_details))?),
-            "completion_tokens_details" => drop(map.next_value_seed(Walk(&mut self.completion_details))?),
+            "prompt_tokens_details" => self.prompt_details = DetailsReader::member(map)?,
+            "completion_tokens_details" => self.completion_details = DetailsReader::member(map)?,
             _ => drop(raw_member(map)?),
         }
         Ok(())
@@ -72,6 +72,15 @@ impl<'de> Walker<'de> for UsageReader {
 struct DetailsReader {
     cached: Option<u64>,
     reasoning: Option<u64>,
+}
+
+impl DetailsReader {
+    /// Of details that are repeated the last count, as everywhere.
+    fn member<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Self, A::Error> {
+        let mut details = Self::default();
+        map.next_value_seed(Walk(&mut details))?;
+        Ok(details)
+    }
 }
 
 impl<'de> Walker<'de> for DetailsReader {

@@ -45,12 +45,16 @@ impl PublicKey {
         &self.0
     }
 
-    /// Checks that this key made `signature_hex` (128 hex characters) over `message`. Strict: a key of small order,
-    /// under which one signature fits many messages, is refused.
+    /// Checks that this key made `signature_hex` (128 lower-case hex characters) over `message`. Strict: a key of small
+    /// order, under which one signature fits many messages, is refused.
     ///
     /// # Errors
     /// [`BadSignature`] for anything but a true signature.
     pub fn verify(&self, message: &[u8], signature_hex: &str) -> Result<(), BadSignature> {
+        // One spelling per signature: nobody on the way can change what was signed and have it pass.
+        if signature_hex.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return Err(BadSignature);
+        }
         let mut bytes = [0; 64];
         hex::decode_to_slice(signature_hex, &mut bytes).map_err(|_| BadSignature)?;
         let key = VerifyingKey::from_bytes(&self.0).map_err(|_| BadSignature)?;

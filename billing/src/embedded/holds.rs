@@ -22,8 +22,9 @@ impl State {
             .filter(|key| key.record.account == ask.account)
             .ok_or(ReserveError::UnknownKey)?;
         key.check_live(ask.now_ms)?;
-        if self.holds.contains_key(&ask.call) {
-            return Err(ReserveError::AlreadyReserved);
+        if let Some(hold) = self.holds.get(&ask.call) {
+            let limits = key.rates(ask.now_ms);
+            return hold.of(ask).map(|held| Reserved { held, limits });
         }
         let taken = key.take(ask)?;
         let quote_min = ask.quote_min.min(ask.quote);

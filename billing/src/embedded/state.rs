@@ -10,7 +10,7 @@ use super::leases::Leases;
 use super::store::Durable;
 use crate::id::{AccountId, CallId, KeyId, ProviderId};
 use crate::key::KeyHash;
-use crate::ledger::{Account, Earnings, LedgerError, Totals};
+use crate::ledger::{Account, Earnings, LedgerError, Reserve, ReserveError, Totals};
 use crate::money::Nano;
 
 /// Balances, holds and keys.
@@ -36,6 +36,15 @@ pub(super) struct Hold {
     pub(super) expires_ms: u64,
     /// Posts of this call on their way to disk. While there are any, the hold is theirs: no void, no sweep.
     pub(super) posts: u32,
+}
+
+impl Hold {
+    /// What it holds, if it is what `ask` would have got.
+    pub(super) fn of(&self, ask: &Reserve) -> Result<Nano, ReserveError> {
+        let fits = self.amount >= ask.quote_min.min(ask.quote) && self.amount <= ask.quote;
+        let is_its = self.account == ask.account && self.key == ask.key && fits;
+        is_its.then_some(self.amount).ok_or(ReserveError::AlreadyReserved)
+    }
 }
 
 /// What a provider has earned, and the fees taken from it.

@@ -9,7 +9,7 @@ use crate::record::RecordError;
 /// What is asked of [`Ledger::reserve`](crate::Ledger::reserve).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reserve {
-    /// Which call: a new id for each.
+    /// Which call: a new id for each. Asked again, it is the same hold.
     pub call: CallId,
     /// Who pays.
     pub account: AccountId,
@@ -77,8 +77,8 @@ pub enum ReserveError {
         /// When the budget starts anew, in Unix milliseconds; `None` is never.
         resets_ms: Option<u64>,
     },
-    /// This call holds money already.
-    #[error("the call holds money already")]
+    /// The id is that of another call, which holds money: with another key, or for another quote.
+    #[error("another call of this id holds money already")]
     AlreadyReserved,
     /// The ledger could not say.
     #[error(transparent)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use filature_billing::{
-    AccountId, ApiKey, KeyHash, KeyId, KeyRecord, LedgerError, Nano, Posted, RecordError, ReserveError, Swept,
+    AccountId, ApiKey, KeyHash, KeyId, KeyRecord, LedgerError, Nano, Posted, RecordError, Reserve, ReserveError, Swept,
 };
 use rand::RngExt;
 use tokio::task::JoinSet;
@@ -57,9 +57,40 @@ pub async fn a_reserve_beyond_the_balance_is_refused(world: &mut World) {
 pub async fn a_call_reserves_once(world: &mut World) {
     let payer = world.payer(1_000).await;
     let ask = world.ask(&payer, 100, 100);
-    world.ledger.reserve(&ask).await.expect("affordable");
-    assert_eq!(world.ledger.reserve(&ask).await, Err(ReserveError::AlreadyReserved));
+    let first = world.ledger.reserve(&ask).await.expect("affordable");
+    assert_eq!(world.ledger.reserve(&ask).await, Ok(first), "as after a lost answer");
     world.check(&payer, 900, 100, 0).await;
+    let more = world.ask(&payer, 5_000, 10);
+    let rest = world.ledger.reserve(&more).await.expect("affordable");
+    assert_eq!((rest.held, world.ledger.reserve(&more).await), (nano(900), Ok(rest)));
+    world.check(&payer, 0, 1_000, 0).await;
+
+    // What another call would hold is not this one's.
+    let other_key = world.key(&payer.account, None).await.0.id;
+    for other in [
+        Reserve {
+            key: other_key,
+            ..ask.clone()
+        },
+        Reserve {
+            quote: nano(99),
+            quote_min: nano(99),
+            ..ask.clone()
+        },
+        Reserve {
+            quote: nano(200),
+            quote_min: nano(101),
+            ..ask.clone()
+        },
+    ] {
+        assert_eq!(world.ledger.reserve(&other).await, Err(ReserveError::AlreadyReserved));
+    }
+    world.check(&payer, 0, 1_000, 0).await;
+
+    // Given back, it is gone, and the call may hold anew.
+    assert_eq!(world.ledger.void(&payer.account, &ask.call).await, Ok(nano(100)));
+    assert_eq!(world.ledger.reserve(&ask).await, Ok(first));
+    world.check(&payer, 0, 1_000, 0).await;
 }
 
 pub async fn only_a_live_key_of_the_account_reserves(world: &mut World) {

@@ -8,7 +8,8 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use tempfile::TempDir;
 
 use crate::home::patient;
-use crate::nodes::{Cluster, Node, free_port, wait_until};
+use crate::load::Load;
+use crate::nodes::{Cluster, Node, Watched, free_port, wait_until};
 use crate::world::{World, nano};
 
 /// An authority, and what it signed: a server's certificate and a gateway's.
@@ -283,4 +284,40 @@ async fn a_cluster_over_tls_with_least_rights() {
     }
     assert_eq!(world.ledger.totals().await.expect("totals").spent, nano(1_600));
     drop(cluster);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sentinels_over_tls_name_who_takes_over() {
+    let certificates = Certificates::new();
+    let mut watched = Watched::start_over_tls(&|port| certificates.options(port));
+    let url = format!("rediss+sentinel://filature:password@{}/money", watched.places());
+    let settings = RedisSettings {
+        tls: certificates.tls.clone(),
+        wait_replicas: 1,
+        ..RedisSettings::default()
+    };
+    let load = Load::start(Arc::new(RedisLedger::open(&url, settings).await.expect("a ledger"))).await;
+    load.more(200).await;
+    let before = watched.master();
+    watched.servers[before].kill();
+    wait_until("the replica took over", || {
+        let now = watched.master();
+        now != before && watched.servers[now].info("role") == "master"
+    });
+    // Without a replica of its own it answers no post, so the old master comes back as one.
+    watched.servers[before].restart();
+    wait_until("the old master follows", || {
+        watched.servers[before].info("master_link_status") == "up"
+    });
+    load.more(300).await;
+    println!("{} posts", load.check().await);
+
+    let strangers = RedisSettings {
+        tls: Certificates::new().tls,
+        ..patient()
+    };
+    assert!(
+        RedisLedger::open(&url, strangers).await.is_err(),
+        "another authority's sentinels are not asked"
+    );
 }

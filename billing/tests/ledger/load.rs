@@ -100,8 +100,6 @@ async fn calls(
         let ask = world.ask(&payer, 1_000, 1_000);
         match world.ledger.reserve(&ask).await {
             Ok(_) => {}
-            // The answer was lost and the question was asked again.
-            Err(ReserveError::AlreadyReserved) => {}
             Err(ReserveError::Unavailable(LedgerError::Unavailable(_))) => {
                 tokio::time::sleep(Duration::from_millis(5)).await;
                 continue;

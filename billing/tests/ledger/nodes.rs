@@ -269,41 +269,80 @@ pub fn is_ready(node: &Node) -> bool {
 pub struct Watched {
     pub servers: Vec<Node>,
     pub sentinels: Vec<Node>,
+    /// Where the servers and the sentinels are for each other and for the ledger.
+    ports: Vec<u16>,
+    sentinel_ports: Vec<u16>,
 }
+
+/// What a server is set to that listens on this port with TLS.
+pub type Secured<'a> = &'a dyn Fn(u16) -> Vec<String>;
 
 impl Watched {
     pub fn start() -> Self {
-        let master = Node::start(&[]);
-        let replica = Node::start(&[&format!("replicaof 127.0.0.1 {}", master.port)]);
+        Self::start_as(None)
+    }
+
+    /// The same, and all of them talk to each other with TLS only.
+    pub fn start_over_tls(options: Secured<'_>) -> Self {
+        Self::start_as(Some(options))
+    }
+
+    fn start_as(secured: Option<Secured<'_>>) -> Self {
+        let mut ports = Vec::new();
+        let mut start = |own: Vec<String>, is_sentinel| {
+            let port = secured.map(|options| (free_port(), options));
+            let mut secured = port.map_or_else(Vec::new, |(port, options)| options(port));
+            // A sentinel does not know the commands that the ledger's user may use.
+            secured.retain(|option| !(is_sentinel && option.starts_with("user ")));
+            let talks_so = port.map(|_| "tls-replication yes".to_owned());
+            let options: Vec<_> = secured.into_iter().chain(talks_so).chain(own).collect();
+            let options: Vec<_> = options.iter().map(String::as_str).collect();
+            let node = Node::start_as(&options, is_sentinel);
+            ports.push(port.map_or(node.port, |(port, _)| port));
+            (*ports.last().expect("just pushed"), node)
+        };
+        let (port, master) = start(vec![], false);
+        let (_, replica) = start(vec![format!("replicaof 127.0.0.1 {port}")], false);
         wait_until("the replica follows", || replica.info("master_link_status") == "up");
         let lines = [
-            format!("sentinel monitor money 127.0.0.1 {} 2", master.port),
+            format!("sentinel monitor money 127.0.0.1 {port} 2"),
             format!("sentinel down-after-milliseconds money {DOWN_AFTER_MS}"),
             "sentinel failover-timeout money 5000".into(),
         ];
-        let lines: Vec<_> = lines.iter().map(String::as_str).collect();
-        let sentinels: Vec<_> = (0..3).map(|_| Node::start_as(&lines, true)).collect();
+        let sentinels: Vec<_> = (0..3).map(|_| start(lines.to_vec(), true).1).collect();
         for sentinel in &sentinels {
             wait_until("the sentinels know each other and the replica", || {
                 let info = sentinel.info("master0");
                 info.contains("slaves=1") && info.contains("sentinels=3")
             });
         }
+        let sentinel_ports = ports.split_off(2);
         Self {
             servers: vec![master, replica],
             sentinels,
+            ports,
+            sentinel_ports,
         }
     }
 
     pub fn url(&self) -> String {
-        let places: Vec<_> = self.sentinels.iter().map(Node::place).collect();
-        format!("redis+sentinel://{}/money", places.join(","))
+        format!("redis+sentinel://{}/money", self.places())
+    }
+
+    /// Where the sentinels are.
+    pub fn places(&self) -> String {
+        let places: Vec<_> = self
+            .sentinel_ports
+            .iter()
+            .map(|port| format!("127.0.0.1:{port}"))
+            .collect();
+        places.join(",")
     }
 
     /// Where in `servers` the master is that the sentinels name.
     pub fn master(&self) -> usize {
         let (_, port): (String, u16) = self.sentinels[2].ask("SENTINEL GET-MASTER-ADDR-BY-NAME money");
-        let master = self.servers.iter().position(|server| server.port == port);
+        let master = self.ports.iter().position(|server| *server == port);
         master.expect("one of them")
     }
 }

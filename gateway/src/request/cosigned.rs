@@ -232,6 +232,20 @@ mod tests {
     }
 
     #[test]
+    fn no_byte_of_a_trailer_can_be_another() {
+        let key = ProviderKey::generate(&mut rand::rng());
+        let good = trailer(&key, [7; 32], CALL, b"request", b"answer", 3);
+        for (at, bit) in (0..good.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+            let mut bytes = good.as_bytes().to_vec();
+            bytes[at] ^= 1 << bit;
+            // What HTTP does not carry never gets here.
+            if let Ok(wrong) = HeaderValue::from_bytes(&bytes) {
+                assert!(check(&key, Some(wrong)).is_err(), "bit {bit} of byte {at}");
+            }
+        }
+    }
+
+    #[test]
     fn what_does_not_fit_is_refused() {
         let key = ProviderKey::generate(&mut rand::rng());
         let refused = |trailer: Option<HeaderValue>, why: &str| {

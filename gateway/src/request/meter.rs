@@ -118,6 +118,8 @@ pub struct Metered {
     pub counted_by: Box<str>,
     /// What is paid for.
     pub billed: Tokens,
+    /// What was claimed beyond what passed: nothing of a prompt that is forfeited, nor of a part of either.
+    pub overclaimed: Tokens,
 }
 
 impl Meter {
@@ -175,6 +177,8 @@ impl Meter {
             .count
             .filter(|count| count.prompt.is_some() || !terms.prompt)
             .map_or(BYTES, |count| &count.tokenizer.name);
+        let billed = tokens::billed(&own, &passed, terms.price);
+        let beyond = |claimed: Option<u64>, billed: u64| claimed.map_or(0, |claimed| claimed.saturating_sub(billed));
         Metered {
             claimed: self.claim.map(claimed),
             counted: Tokens {
@@ -183,7 +187,12 @@ impl Meter {
                 ..Tokens::default()
             },
             counted_by: by.into(),
-            billed: tokens::billed(&own, &passed, terms.price),
+            billed,
+            overclaimed: Tokens {
+                prompt: beyond(own.prompt.filter(|_| terms.prompt), billed.prompt),
+                completion: beyond(own.completion, billed.completion),
+                ..Tokens::default()
+            },
         }
     }
 
@@ -391,9 +400,19 @@ mod tests {
             output_events: 3,
             ..Meter::default()
         };
-        let tokens = billed(&meter);
+        let Metered {
+            billed: tokens,
+            overclaimed,
+            ..
+        } = bill(&meter, true, None);
         assert_eq!(tokens.completion, 14);
         assert_eq!(tokens.prompt, prompt_bound(&view()));
+        let beyond = |tokens| u64::from(u32::MAX) - tokens;
+        let beyond = (beyond(tokens.prompt), beyond(tokens.completion));
+        assert_eq!((overclaimed.prompt, overclaimed.completion), beyond);
+        // A prompt that is forfeited was not claimed beyond anything.
+        let broken = bill(&meter, false, None).overclaimed;
+        assert_eq!((broken.prompt, broken.completion), (0, beyond.1));
     }
 
     #[test]

@@ -133,7 +133,9 @@ fn record(
         // A provider that breaks off keeps what it delivered and forfeits the prompt and the price of the call; the one
         // that finishes is paid them.
         let finishes = at + 1 == outcome.parts.len() && outcome.end != CallOutcome::Broken;
-        bill.add(call, served, finishes, count.as_ref());
+        let overclaimed = bill.add(call, served, finishes, count.as_ref());
+        app.metrics
+            .overclaimed(served.provider.id.as_str(), overclaimed.prompt, overclaimed.completion);
     }
     let model = outcome.parts.last().map(|served| served.attempt.model.as_str());
     UsageRecord {
@@ -199,9 +201,10 @@ impl Bill {
         }
     }
 
-    fn add(&mut self, call: &Call, served: &Served, finishes: bool, count: Option<&Count>) {
+    /// Adds one provider's part. Returns what it claimed beyond that.
+    fn add(&mut self, call: &Call, served: &Served, finishes: bool, count: Option<&Count>) -> Tokens {
         if served.meter.output_bytes == 0 && !finishes {
-            return;
+            return Tokens::default();
         }
         let mut price = price(&served.attempt.price);
         if !finishes {
@@ -219,6 +222,7 @@ impl Bill {
             counted,
             counted_by,
             billed,
+            overclaimed,
         } = served.meter.bill(&call.view, &terms);
         let spent = u32::try_from(billed.completion).unwrap_or(u32::MAX);
         // Only a call of one choice is ever continued.
@@ -255,6 +259,7 @@ impl Bill {
             }),
             (before, claimed) => claimed.or(before),
         };
+        overclaimed
     }
 
     /// A part's cost, cut to what is left of the hold. Each part is rounded up, so several may exceed it by a nano each;

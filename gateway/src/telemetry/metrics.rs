@@ -14,7 +14,7 @@ use prometheus::{Registry, TextEncoder};
 
 use super::names::{self, Kind, Metric};
 use super::otlp::Collector;
-use super::series::{Attempts, CallSeries, Closed, Series};
+use super::series::{ByProvider, CallSeries, Closed, Series};
 
 /// One call that ended, as metrics see it.
 #[derive(Debug, Clone, Copy)]
@@ -53,7 +53,8 @@ struct Instruments {
     calls_active: BoundUpDownCounter<i64>,
     tunnels: BoundUpDownCounter<i64>,
     connections: BoundUpDownCounter<i64>,
-    attempts: Attempts,
+    attempts: ByProvider,
+    overclaimed: ByProvider,
     further_attempts: Closed<Counter<u64>>,
     rejections: Closed<Counter<u64>>,
     ledger_steps: Closed<Histogram<f64>>,
@@ -109,7 +110,16 @@ impl Metrics {
 
     /// An attempt at a provider ended.
     pub fn attempt(&self, provider: &str, outcome: &'static str) {
-        self.0.attempts.add(provider, outcome);
+        self.0.attempts.add(provider, outcome, 1);
+    }
+
+    /// A provider claimed so many tokens of prompt and answer beyond those it is paid for.
+    pub fn overclaimed(&self, provider: &str, prompt: u64, completion: u64) {
+        for (kind, tokens) in [("input", prompt), ("output", completion)] {
+            if tokens > 0 {
+                self.0.overclaimed.add(provider, kind, tokens);
+            }
+        }
     }
 
     /// A request was turned away.
@@ -213,7 +223,8 @@ pub(super) fn start(resource: &Resource, collector: Option<&Collector>) -> anyho
         calls_active: at_rest(&names::CALLS_ACTIVE),
         tunnels: at_rest(&names::TUNNELS),
         connections: at_rest(&names::CONNECTIONS),
-        attempts: Attempts::new(&meter),
+        attempts: ByProvider::new(counter(&meter, &names::ATTEMPTS), names::OUTCOME),
+        overclaimed: ByProvider::new(counter(&meter, &names::OVERCLAIMED), names::TOKEN_TYPE),
         further_attempts: Closed::new(counter(&meter, &names::FURTHER_ATTEMPTS), names::KIND),
         rejections: Closed::new(counter(&meter, &names::REJECTIONS), names::CODE),
         ledger_steps: Closed::new(histogram(&meter, &names::LEDGER_STEP), names::STEP),

@@ -103,6 +103,10 @@ metrics! {
         [OPERATION, MODEL, PROVIDER];
     /// Tokens billed per call.
     TOKEN_USAGE = "gen_ai.client.token.usage", Kind::Histogram(TOKENS), "{token}", [OPERATION, MODEL, PROVIDER, TOKEN_TYPE];
+    /// Tokens that providers claimed beyond what passed, so that nobody paid for them. A claim can be off by a template or
+    /// two; one that keeps growing is a provider that measures wrong, or cheats. What a provider forfeits because it broke
+    /// off is not in it.
+    OVERCLAIMED = "filature.tokens.overclaimed", Kind::Counter, "{token}", [PROVIDER, TOKEN_TYPE];
     /// Calls that are being served.
     CALLS_ACTIVE = "filature.calls.active", Kind::Level, "{call}", [];
     /// Attempts at providers by how they ended.

@@ -195,26 +195,28 @@ fn find(
 /// What is bound to each word of a short, closed list.
 type ByWord<T> = Vec<(&'static str, T)>;
 
-/// Attempts by provider and outcome.
-pub(super) struct Attempts {
+/// A counter by provider and one word of a closed list.
+pub(super) struct ByProvider {
     counter: Counter<u64>,
+    label: &'static str,
     known: RwLock<HashMap<Box<str>, ByWord<BoundCounter<u64>>>>,
 }
 
-impl Attempts {
-    pub(super) fn new(meter: &Meter) -> Self {
+impl ByProvider {
+    pub(super) fn new(counter: Counter<u64>, label: &'static str) -> Self {
         Self {
-            counter: counter(meter, &names::ATTEMPTS),
+            counter,
+            label,
             known: RwLock::default(),
         }
     }
 
-    pub(super) fn add(&self, provider: &str, outcome: &'static str) {
+    pub(super) fn add(&self, provider: &str, word: &'static str, count: u64) {
         let of = |bound: &ByWord<BoundCounter<u64>>| {
             bound
                 .iter()
-                .find(|(known, _)| *known == outcome)
-                .map(|(_, counter)| counter.add(1))
+                .find(|(known, _)| *known == word)
+                .map(|(_, counter)| counter.add(count))
         };
         if self.known.read().get(provider).and_then(of).is_some() {
             return;
@@ -230,11 +232,11 @@ impl Attempts {
         if of(bound).is_none() {
             let labels = [
                 KeyValue::new(names::PROVIDER, provider.to_owned()),
-                KeyValue::new(names::OUTCOME, outcome),
+                KeyValue::new(self.label, word),
             ];
             let counter = self.counter.bind(&labels);
-            counter.add(1);
-            bound.push((outcome, counter));
+            counter.add(count);
+            bound.push((word, counter));
         }
     }
 }

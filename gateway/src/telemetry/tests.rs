@@ -57,6 +57,7 @@ fn every_metric_of_the_table_is_scraped_under_the_name_of_the_reference() {
     });
     metrics.attempt_started(filature_router::Try::Rescue);
     metrics.attempt("p", "served");
+    metrics.overclaimed("p", 7, 9);
     metrics.rejected("model_not_found");
     metrics.ledger_step("reserve", Duration::from_micros(20), true);
     metrics.cosigned("taken");
@@ -139,6 +140,7 @@ fn labels_from_outside_are_bounded() {
         let (model, provider) = (format!("model-{n}"), format!("provider-{n}"));
         metrics.call_ended(&sample(&model, Some(&provider)));
         metrics.attempt(&provider, "served");
+        metrics.overclaimed(&provider, 1, 2);
     }
     let scrape = metrics.render();
     let series = |name: &str| {
@@ -150,6 +152,7 @@ fn labels_from_outside_are_bounded() {
     let calls = series("gen_ai_server_request_duration_seconds_count");
     assert!(calls > LABELS_MAX && calls <= SERIES_MAX + 1, "{calls}");
     assert!(series("filature_attempts_total") <= LABELS_MAX + 1);
+    assert!(series("filature_tokens_overclaimed_total") <= SERIES_MAX + 2);
     assert!(!scrape.contains("otel_metric_overflow"), "the SDK dropped labels");
     let counted: f64 = scrape
         .lines()

@@ -157,3 +157,41 @@ async fn without_a_tokenizer_bytes_bound_the_claim() {
         assert_eq!(record["billed"], record["counted"]);
     }
 }
+
+#[tokio::test]
+async fn what_a_provider_claims_and_is_not_paid_is_counted() {
+    let claims = claims();
+    let gateway = gateway(&claims, true).await;
+    let mut exchanges = Exchanges::new(&gateway);
+    for (model, _) in &claims {
+        for suffix in ["whole", "stream"] {
+            call(&mut exchanges, model, suffix).await;
+        }
+    }
+    let page = exchanges.get("/metrics").await;
+    let page = String::from_utf8_lossy(&page.body).into_owned();
+    let lines = page
+        .lines()
+        .filter(|line| line.starts_with("filature_tokens_overclaimed_total{"));
+    let mut found: Vec<_> = lines
+        .map(|line| {
+            let label = |name: &str| line.split_once(name)?.1.split('"').nth(1);
+            let tokens = line.rsplit(' ').next().and_then(|count| count.parse::<u64>().ok());
+            (label("gen_ai_provider_name"), label("gen_ai_token_type"), tokens)
+        })
+        .collect();
+    found.sort_unstable();
+    // A call of a million each, less what was billed; nobody else claimed more than passed.
+    let [input, output] = [64 + 8 + 19, DOG_MOST].map(|billed| Some(1_000_000 - billed));
+    let greedy = |suffix, kind, tokens| (Some(suffix), Some(kind), tokens);
+    assert_eq!(
+        found,
+        [
+            greedy("direct.greedy-stream", "input", input),
+            greedy("direct.greedy-stream", "output", output),
+            greedy("direct.greedy-whole", "input", input),
+            greedy("direct.greedy-whole", "output", output),
+        ],
+        "{page}"
+    );
+}

@@ -73,6 +73,22 @@ local function take(use, limits, spent_before, tokens, args)
   return nil, per_min, budget and budget - spent_since(use, period, tonumber(args[STARTS[period]])) - use[HELD]
 end
 
+-- The answer to a reserve whose hold is there: the client asks again where an answer was lost. Nothing is taken twice.
+local function reserved_before(found, use, limits, args)
+  local amount, _, key_id = read_hold(found)
+  if key_id ~= args[3] or amount < tonumber(args[5]) or amount > tonumber(args[4]) then
+    return { 'already_reserved' }
+  end
+  if not limits then
+    return { 'ok', text(amount) }
+  end
+  local requests, per_min = string.match(limits, '^(%S+) (%S+)')
+  local function used(bucket, limit)
+    return text(limit and refill(use, bucket, limit, tonumber(args[7])) or 0)
+  end
+  return { 'ok', text(amount), used(REQUESTS, tonumber(requests)), used(TOKENS, tonumber(per_min)), limits }
+end
+
 -- Arguments: account, member, key, quote, least quote, tokens, now, expiry; starts of day, week and month.
 local function reserve(keys, args)
   local account, key, expiry, totals = unpack(keys)
@@ -95,10 +111,10 @@ local function reserve(keys, args)
   if key_expires_ms and tonumber(key_expires_ms) <= tonumber(args[7]) then
     return { 'key_expired' }
   end
-  if found then
-    return { 'already_reserved' }
-  end
   local use = read_use(packed)
+  if found then
+    return reserved_before(found, use, limits, args)
+  end
   local refused, takes_tokens, left
   if limits then
     refused, takes_tokens, left = take(use, limits, spent_before, tokens, args)
