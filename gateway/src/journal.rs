@@ -30,6 +30,10 @@ const EVERY: Duration = Duration::from_secs(1);
 const REPLAYED_AT_ONCE: usize = 32;
 /// Bytes kept at most; beyond it calls keep their records in memory and ask the ledger themselves.
 const BYTES_MAX: u64 = 1 << 30;
+/// Bytes of a segment after which a new one is begun: one segment is held in memory while it is replayed.
+const SEGMENT_BYTES: u64 = 16 << 20;
+/// What ends the name of a segment that could not be read whole: it is kept for a person to look at.
+const DAMAGED: &str = "damaged";
 
 /// The journal of one gateway.
 pub struct Journal {
@@ -89,8 +93,8 @@ impl Journal {
             anyhow::bail!("the journal of posts holds {} bytes, the most it may", state.bytes);
         }
         let mut open = match state.open.take() {
-            Some(open) => open,
-            None => {
+            Some(open) if open.length < SEGMENT_BYTES => open,
+            _ => {
                 state.next += 1;
                 self.begin(state.next - 1)?
             }
@@ -158,9 +162,14 @@ impl Journal {
         self.state.lock().bytes == 0
     }
 
-    fn delete(&self, path: &Path) -> anyhow::Result<()> {
+    /// Ends with a segment that was replayed: deleted, or set aside where a line of it could not be read.
+    fn done(&self, path: &Path, is_damaged: bool) -> anyhow::Result<()> {
         let bytes = fs::metadata(path)?.len();
-        fs::remove_file(path)?;
+        if is_damaged {
+            fs::rename(path, path.with_extension(DAMAGED))?;
+        } else {
+            fs::remove_file(path)?;
+        }
         let mut state = self.state.lock();
         state.bytes = state.bytes.saturating_sub(bytes);
         Ok(())
@@ -186,13 +195,13 @@ pub async fn replay(app: Arc<App>) {
 async fn round(app: &Arc<App>) -> anyhow::Result<()> {
     for path in app.journal.closed()? {
         let read = path.clone();
-        let records = tokio::task::spawn_blocking(move || records(&read)).await??;
-        let count = records.len();
-        for records in records.chunks(REPLAYED_AT_ONCE) {
+        let segment = tokio::task::spawn_blocking(move || Segment::read(&read)).await??;
+        let count = segment.records.len();
+        for records in segment.records.chunks(REPLAYED_AT_ONCE) {
             let posts: Vec<_> = records.iter().map(|record| post(app, record)).collect();
             futures_util::future::try_join_all(posts).await?;
         }
-        app.journal.delete(&path)?;
+        app.journal.done(&path, segment.is_damaged)?;
         tracing::info!(posts = count, "journalled posts were replayed");
     }
     Ok(())
@@ -212,19 +221,35 @@ async fn post(app: &App, record: &UsageRecord) -> anyhow::Result<()> {
     }
 }
 
-/// The records of a segment. A torn last line is what a crash leaves: its call was never told to be journalled.
-fn records(path: &Path) -> anyhow::Result<Vec<UsageRecord>> {
-    let mut records = Vec::new();
-    let file = File::open(path).with_context(|| path.display().to_string())?;
-    for (number, line) in BufReader::new(file).split(b'\n').enumerate() {
-        match serde_json::from_slice(&line?) {
-            Ok(record) => records.push(record),
-            Err(error) => {
-                tracing::error!(file = %path.display(), line = number + 1, %error, "a line of the journal cannot be read");
+/// What a segment holds.
+#[derive(Default)]
+struct Segment {
+    records: Vec<UsageRecord>,
+    /// Whether a line of it could not be read.
+    is_damaged: bool,
+}
+
+impl Segment {
+    /// Reads a segment. A torn last line is what a crash leaves, and no damage: its call was never told to be journalled.
+    fn read(path: &Path) -> anyhow::Result<Self> {
+        let mut segment = Self::default();
+        let mut file = BufReader::new(File::open(path).with_context(|| path.display().to_string())?);
+        let mut line = Vec::new();
+        for number in 1.. {
+            line.clear();
+            if file.read_until(b'\n', &mut line)? == 0 {
+                break;
+            }
+            match serde_json::from_slice(&line) {
+                Ok(record) => segment.records.push(record),
+                Err(error) => {
+                    segment.is_damaged |= line.ends_with(b"\n");
+                    tracing::error!(file = %path.display(), line = number, %error, "a line of the journal cannot be read");
+                }
             }
         }
+        Ok(segment)
     }
-    Ok(records)
 }
 
 #[cfg(test)]
@@ -263,8 +288,8 @@ mod tests {
     }
 
     fn models(path: &Path) -> Vec<String> {
-        let records = records(path).expect("a segment");
-        records.into_iter().map(|record| record.model).collect()
+        let segment = Segment::read(path).expect("a segment");
+        segment.records.into_iter().map(|record| record.model).collect()
     }
 
     #[test]
@@ -283,12 +308,12 @@ mod tests {
         let read: Vec<_> = closed.iter().map(|path| models(path)).collect();
         assert_eq!(read, [vec!["m1", "m2"], vec!["m3"]]);
         for path in &closed {
-            journal.delete(path).expect("deleted");
+            journal.done(path, false).expect("deleted");
         }
         assert!(!journal.is_empty());
         let last = journal.closed().expect("segments");
         assert_eq!(models(&last[0]), ["m4"]);
-        journal.delete(&last[0]).expect("deleted");
+        journal.done(&last[0], false).expect("deleted");
         assert!(journal.is_empty());
     }
 
@@ -309,7 +334,7 @@ mod tests {
                 let last = over.load(std::sync::atomic::Ordering::Acquire);
                 for path in journal.closed().expect("segments") {
                     read += models(&path).len();
-                    journal.delete(&path).expect("deleted");
+                    journal.done(&path, false).expect("deleted");
                 }
                 if last {
                     break;
@@ -329,5 +354,23 @@ mod tests {
         let mut file = OpenOptions::new().append(true).open(&path).expect("opened");
         file.write_all(br#"{"version":1,"call":"gen-"#).expect("written");
         assert_eq!(models(&path), ["m1"]);
+        assert!(!Segment::read(&path).expect("a segment").is_damaged);
+    }
+
+    #[test]
+    fn a_segment_with_a_line_that_cannot_be_read_is_set_aside() {
+        let data = tempfile::tempdir().expect("a folder");
+        let journal = Journal::open(data.path()).expect("a journal");
+        journal.append(&record(1)).expect("written");
+        let path = journal.closed().expect("segments").remove(0);
+        let mut file = OpenOptions::new().append(true).open(&path).expect("opened");
+        file.write_all(b"no record\n").expect("written");
+        let segment = Segment::read(&path).expect("a segment");
+        assert_eq!((segment.records.len(), segment.is_damaged), (1, true));
+        journal.done(&path, segment.is_damaged).expect("set aside");
+        assert!(path.with_extension(DAMAGED).exists() && !path.exists());
+        assert!(journal.is_empty());
+        drop(journal);
+        assert!(Journal::open(data.path()).expect("a journal").is_empty());
     }
 }

@@ -109,6 +109,9 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     let sealing = app.clone();
     app.tasks.spawn_blocking(move || sealing::run(&sealing, common));
     let mut workers = Workers::start(&app, workers(&app.config))?;
+    if app.config.server.public_authority.is_empty() && !listener.local_addr()?.ip().is_loopback() {
+        tracing::warn!("server.public_authority is not set: a provider's proof may have been given to another gateway");
+    }
     tracing::info!(listen = %listener.local_addr()?, workers = workers.count(), "the gateway serves");
     let listener = tokio::net::TcpListener::from_std(listener)?;
     tokio::select! {
@@ -274,6 +277,7 @@ async fn keep_holds(app: Arc<App>) {
         for (call, account) in app.live.due(now + ledger.hold_lease_ms / 2, expires_ms) {
             if let Err(error) = app.ledger.renew(&account, &call, expires_ms).await {
                 tracing::warn!(%call, %error, "a hold could not be renewed");
+                app.live.not_renewed(&call);
             }
         }
         match app.ledger.sweep(now).await {

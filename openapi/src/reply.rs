@@ -44,6 +44,8 @@ pub(crate) struct Reply<'de> {
     error: Option<&'de str>,
     /// Whether `"object":"error"` stands at the top, as in vLLM's flat errors.
     is_flat_error: bool,
+    /// Whether it lists probabilities of the prompt's tokens.
+    tells_numbers: bool,
     message: Option<&'de str>,
     code: Option<&'de str>,
 }
@@ -59,7 +61,10 @@ impl<'de> Reply<'de> {
         };
         match walk(text, &mut reply) {
             Err(error) => Err(BadAnswer::NotJson(error.to_string())),
-            Ok(Kind::Object) => reply.engine_error().map_or(Ok(reply), Err),
+            Ok(Kind::Object) => {
+                reply.output_bytes = reply.output_bytes.max(reply.tells_numbers.into());
+                reply.engine_error().map_or(Ok(reply), Err)
+            }
             Ok(kind) => Err(BadAnswer::NotAnAnswer(format!("it is {}", kind.with_article()))),
         }
     }
@@ -122,6 +127,7 @@ impl<'de> Walker<'de> for Reply<'de> {
                 self.data = (kind == Kind::Array).then_some(vectors.count);
                 self.lacks_vectors = vectors.lacking;
             }
+            "prompt_logprobs" => self.tells_numbers |= has_numbers(raw_member(map)?),
             "usage" => self.usage = Some(raw_member(map)?).filter(|raw| raw.starts_with('{')),
             "model" => self.model = string_member(map)?,
             "id" => self.id = string_member(map)?,
@@ -216,6 +222,7 @@ impl<'de> Walker<'de> for Choices<'de> {
             wrote_in: self.wrote_in,
             text: Text::default(),
             message: Message::default(),
+            tells_numbers: false,
             finish_reason: None,
         };
         if seq.next_element_seed(Walk(&mut choice))?.is_none() {
@@ -232,7 +239,10 @@ impl<'de> Walker<'de> for Choices<'de> {
             self.wrote_more |= message.wrote_more || text.bytes > 0 || message.content.bytes > 0;
         }
         self.count = self.count.saturating_add(1);
-        self.bytes = self.bytes.saturating_add(text.bytes).saturating_add(message.bytes());
+        let wrote = text.bytes.saturating_add(message.bytes());
+        // Probabilities without a word beside them are an answer, too: whoever reads them needs no more.
+        let wrote = wrote.max(choice.tells_numbers.into());
+        self.bytes = self.bytes.saturating_add(wrote);
         self.finish_reason = self.finish_reason.or(choice.finish_reason);
         Ok(true)
     }
@@ -243,6 +253,8 @@ struct Choice<'de> {
     wrote_in: &'static str,
     text: Text<'de>,
     message: Message<'de>,
+    /// Whether it lists probabilities or tokens.
+    tells_numbers: bool,
     finish_reason: Option<&'de str>,
 }
 
@@ -255,8 +267,14 @@ impl<'de> Walker<'de> for Choice<'de> {
             }
             "text" => self.text = Text::member(map)?,
             "finish_reason" => self.finish_reason = string_member(map)?,
+            "logprobs" | "prompt_logprobs" | "token_ids" => self.tells_numbers |= has_numbers(raw_member(map)?),
             _ => drop(raw_member(map)?),
         }
         Ok(())
     }
+}
+
+/// Whether a value is a list or an object with a number in it.
+fn has_numbers(raw: &str) -> bool {
+    raw.starts_with(['[', '{']) && raw.bytes().any(|byte| byte.is_ascii_digit())
 }

@@ -401,8 +401,12 @@ async fn a_full_redis_refuses_money_but_gives_holds_back() {
     let mut world = World::new(Arc::new(open_redis(&server.url()).await.expect("a ledger in Redis")));
     let payer = world.payer(1_000).await;
     let voided = world.hold(&payer, 100).await;
-    world.hold(&payer, 200).await;
+    let kept = world.hold(&payer, 200).await;
     server.command("CONFIG SET maxmemory 1");
+    let until = world.now_ms + 120_000;
+    assert_eq!(world.ledger.renew(&payer.account, &kept, until).await, Ok(true));
+    let sealer = world.ledger.lease("sealer", "somebody", 60_000, world.now_ms).await;
+    assert!(sealer.is_ok(), "who makes room gets in: {sealer:?}");
     assert!(matches!(
         world.try_hold(&payer, 1).await,
         Err(ReserveError::Unavailable(_))

@@ -32,13 +32,13 @@ impl Rules<'_> {
         let authority = &config.server.public_authority;
         let good = authority
             .parse::<http::uri::Authority>()
-            .is_ok_and(|parsed| parsed.port_u16().is_some() && !authority.contains('@'));
+            .is_ok_and(|parsed| !parsed.host().is_empty() && !authority.contains('@'));
         if !authority.is_empty() && !good {
             self.refuse(
                 "server",
                 "public_authority",
                 format!("got {authority:?}"),
-                "allowed: host:port, such as gateway.example.org:443, or empty",
+                "allowed: what agents dial, such as gateway.example.org or gateway.example.org:8443, or empty",
             );
         }
     }

@@ -178,8 +178,8 @@ fn settings_that_contradict_each_other_are_refused_where_they_were_written() {
             "f.toml:2: server.public_authority: got \"http://x\"",
         ),
         (
-            "[server]\npublic_authority = \"x\"",
-            "f.toml:2: server.public_authority: got \"x\"",
+            "[server]\npublic_authority = \"me@x\"",
+            "f.toml:2: server.public_authority: got \"me@x\"",
         ),
         ("[pricing]\nsymbol = \"\"", "f.toml:2: pricing.symbol: got \"\""),
     ] {

@@ -82,7 +82,8 @@ pub struct Caller {
 /// The caller of a billable call: its key may have been revoked meanwhile, which the reservation will tell.
 ///
 /// # Errors
-/// [`Reject::Unauthorized`] without a known key, [`Reject::LedgerUnavailable`] if the ledger cannot be asked.
+/// [`Reject::Unauthorized`] without a known key that is good, as far as is known; [`Reject::LedgerUnavailable`] if the ledger
+/// cannot be asked.
 pub async fn caller(app: &App, headers: &HeaderMap) -> Result<Caller, Reject> {
     let hash = KeyHash::of(bearer(headers)?);
     let now_ms = now_ms();
@@ -92,10 +93,10 @@ pub async fn caller(app: &App, headers: &HeaderMap) -> Result<Caller, Reject> {
     }) = app.keys.get(&hash)
     {
         let stale = (!app.keys.is_fresh(looked_up_ms, now_ms)).then_some(hash);
-        return Ok(Caller { key, stale });
+        return is_good(&key, stale.is_some(), now_ms).map(|()| Caller { key, stale });
     }
     let key = identify(app, hash, now_ms).await?;
-    Ok(Caller { key, stale: None })
+    is_good(&key, false, now_ms).map(|()| Caller { key, stale: None })
 }
 
 /// What is known now of a caller's key; `None` where it was known well enough.
@@ -123,13 +124,19 @@ pub async fn renewed(app: &App, key: &KeyRecord, stale: Option<KeyHash>) -> Resu
 /// As [`caller`], and [`Reject::Unauthorized`] for a revoked or expired key.
 pub async fn holder(app: &App, headers: &HeaderMap) -> Result<Arc<KeyRecord>, Reject> {
     let key = identify(app, KeyHash::of(bearer(headers)?), now_ms()).await?;
+    is_good(&key, false, now_ms()).map(|()| key)
+}
+
+/// Whether a key may be used, as far as is known: one that is not takes up no room. A key stays revoked, but the end of one
+/// that is known from long ago may have been put off since.
+fn is_good(key: &KeyRecord, is_stale: bool, now_ms: u64) -> Result<(), Reject> {
     if key.revoked_ms.is_some() {
         return Err(Reject::Unauthorized(REVOKED));
     }
-    if key.expires_ms.is_some_and(|expires_ms| expires_ms <= now_ms()) {
+    if !is_stale && key.expires_ms.is_some_and(|expires_ms| expires_ms <= now_ms) {
         return Err(Reject::Unauthorized(EXPIRED));
     }
-    Ok(key)
+    Ok(())
 }
 
 /// The key with this hash, from the cache while what that knows is fresh.

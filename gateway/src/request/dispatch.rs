@@ -241,7 +241,7 @@ async fn carry<'a>(
 impl Outcome {
     /// One provider's part is over, and ended as the call does or will: tells the router.
     fn ended(&self, call: &Call, provider: Arc<Provider>, watch: Watched<'_>, meter: Meter, from_byte: u64) -> Served {
-        let tokens = meter.completion_tokens(call.view.endpoint);
+        let tokens = meter.completion_tokens(&call.view);
         match self.end {
             // An answer without a word says nothing good of its provider, and may be nobody's fault.
             CallOutcome::Completed if meter.output_bytes == 0 && meter.carried_tokens == 0 => {

@@ -106,6 +106,13 @@ impl LiveCalls {
         })
         .collect()
     }
+
+    /// A call that was due could not be renewed: it is due again at once.
+    pub fn not_renewed(&self, call: &CallId) {
+        if let Some(live) = self.calls.lock().get_mut(call) {
+            live.expires_ms = 0;
+        }
+    }
 }
 
 impl Drop for InLine<'_> {

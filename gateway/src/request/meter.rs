@@ -271,11 +271,16 @@ impl Meter {
         Some(claim.completion?.saturating_sub(self.repeated_tokens))
     }
 
-    /// Completion tokens as far as known, for the router.
+    /// Completion tokens as far as known, for the router and for rescue: a claim counts up to what can have passed, or a
+    /// provider could look fast, or its broken answer complete, by its word.
     #[must_use]
-    pub fn completion_tokens(&self, endpoint: Endpoint) -> u32 {
+    pub fn completion_tokens(&self, view: &CallView) -> u32 {
         let claimed = self.claim.and_then(|claim| claim.completion);
-        u32::try_from(claimed.unwrap_or_else(|| self.output_estimate(endpoint))).unwrap_or(u32::MAX)
+        let tokens = claimed.map_or_else(
+            || self.output_estimate(view.endpoint),
+            |claimed| claimed.min(self.output_bound(view)),
+        );
+        u32::try_from(tokens).unwrap_or(u32::MAX)
     }
 
     fn output_estimate(&self, endpoint: Endpoint) -> u64 {
@@ -372,6 +377,22 @@ mod tests {
             completion: Some(completion),
             ..UsageClaim::default()
         })
+    }
+
+    #[test]
+    fn the_router_and_rescue_believe_no_more_tokens_than_passed() {
+        let absurd = Meter {
+            claim: claim(12, 4_294_967_295),
+            output_bytes: 80,
+            output_events: 20,
+            ..Meter::default()
+        };
+        assert_eq!(u64::from(absurd.completion_tokens(&view())), 80 + SILENT_TOKENS);
+        let honest = Meter {
+            claim: claim(12, 21),
+            ..absurd
+        };
+        assert_eq!(honest.completion_tokens(&view()), 21);
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub async fn resume<'a>(
     let Some(cut) = stream.frames.cut().filter(|_| worker.app.config.routing.rescue) else {
         return Rescue::Nobody;
     };
-    let delivered = broken.meter.carried_tokens + u64::from(broken.meter.completion_tokens(call.view.endpoint));
+    let delivered = broken.meter.carried_tokens + u64::from(broken.meter.completion_tokens(&call.view));
     let left = u64::from(admitted.output_tokens_max).saturating_sub(delivered);
     let Some(left) = u32::try_from(left).ok().filter(|left| *left > 0) else {
         let mut out = Out::new();

@@ -346,6 +346,27 @@ fn deep_nesting_is_no_way_to_exhaust_the_stack() {
     }
 }
 
+#[test]
+fn probabilities_without_a_word_are_an_answer() {
+    let numbers = r#"{"content":[{"token":"a","logprob":-0.5,"top_logprobs":[]}]}"#;
+    let answer = |logprobs: &str, beside: &str| {
+        let choice = format!(
+            r#"{{"index":0,"message":{{"role":"assistant","content":""}},"logprobs":{logprobs},"finish_reason":"stop"}}"#
+        );
+        let body = format!(r#"{{"id":"c","model":"m","choices":[{choice}]{beside}}}"#);
+        parse_answer(ChatCompletions, body.as_bytes())
+            .expect("an answer")
+            .output_bytes
+    };
+    assert_eq!(answer(numbers, ""), 1);
+    assert_eq!(answer(r#"{"content":[]}"#, ""), 0);
+    assert_eq!(answer("null", ""), 0);
+    assert_eq!(answer("null", r#","prompt_logprobs":[null,{"1":{"logprob":-1.5}}]"#), 1);
+    let said =
+        br#"{"choices":[{"text":"abc","logprobs":{"token_logprobs":[-0.1]},"finish_reason":"stop"}],"model":"m"}"#;
+    assert_eq!(parse_answer(Completions, said).expect("an answer").output_bytes, 3);
+}
+
 proptest! {
     #[test]
     fn no_mutated_answer_panics(

@@ -102,4 +102,4 @@ register('key_use', key_use, 'no-writes')
 register('record', record, 'no-writes')
 register('trim', trim, 'allow-oom')
 register('totals', totals, 'no-writes')
-register('lease', lease)
+register('lease', lease, 'allow-oom') -- the sealer's: it is what makes room

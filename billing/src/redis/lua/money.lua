@@ -301,6 +301,6 @@ end
 register('reserve', reserve)
 register('post', post)
 register('void', void, 'allow-oom')
-register('renew', renew)
+register('renew', renew, 'allow-oom')
 register('sweep', sweep, 'allow-oom')
 register('deposit', deposit)
