@@ -28,22 +28,11 @@ const VOID_GIVE_UP: Duration = Duration::from_secs(10);
 /// Ends a call's hold: posts what was delivered, or gives all of it back.
 pub async fn settle(app: &Arc<App>, call: Call, mut admitted: Admitted, mut outcome: Outcome) {
     let (ended_ms, duration) = (now_ms(), call.started.elapsed());
-    let mut record = if delivered(&outcome) {
-        let is_finished = outcome.end != CallOutcome::Broken;
-        let prompt = admitted.prompt.take();
-        let counts = count::collect(app, &call, prompt, &mut outcome.parts, is_finished).await;
-        Some(record(app, &call, &admitted, &outcome, &counts, ended_ms))
+    let record = if delivered(&outcome) {
+        Some(proven(app, &call, &mut admitted, &mut outcome, ended_ms).await)
     } else {
         None
     };
-    if let Some(record) = &mut record
-        && let Some(hashes) = hashes::of(app, &call, std::mem::replace(&mut outcome.given, Given::Nothing)).await
-    {
-        hashes.enter(record);
-    }
-    if let Some(record) = &mut record {
-        cosigned::enter(app, &call, record, &mut outcome).await;
-    }
     if let Some(record) = &record
         && outcome.end == CallOutcome::Completed
     {
@@ -59,6 +48,25 @@ pub async fn settle(app: &Arc<App>, call: Call, mut admitted: Admitted, mut outc
         "a call ended"
     );
     step(app, &call, record).await;
+}
+
+/// The usage record, with what proves it: the count of its tokens, the hashes of its words, the provider's signature.
+async fn proven(
+    app: &Arc<App>,
+    call: &Call,
+    admitted: &mut Admitted,
+    outcome: &mut Outcome,
+    ended_ms: u64,
+) -> UsageRecord {
+    let is_finished = outcome.end != CallOutcome::Broken;
+    let counts = count::collect(app, call, admitted.prompt.take(), &mut outcome.parts, is_finished).await;
+    let mut record = record(app, call, admitted, outcome, &counts, ended_ms);
+    let given = std::mem::replace(&mut outcome.given, Given::Nothing);
+    if let Some(hashes) = hashes::of(app, call, given).await {
+        hashes.enter(&mut record);
+    }
+    cosigned::enter(app, call, &mut record, outcome).await;
+    record
 }
 
 /// Whether there is anything to pay for: an answer without any output is free.
