@@ -250,9 +250,11 @@ impl<T> Queue<T> {
             return false;
         }
         let stood = now.saturating_since(self.since);
+        if stood <= self.policy.standing_after {
+            return false;
+        }
         let of_late = self.flow.within(stood / 2, now);
-        let soon = stood > self.policy.standing_after && of_late.is_a_flood();
-        soon || (stood > self.policy.standing_after * PATIENT && !of_late.ebbs())
+        of_late.is_a_flood() || (stood > self.policy.standing_after * PATIENT && !of_late.ebbs())
     }
 
     fn note_emptiness(&mut self, now: Time) {
