@@ -39,7 +39,7 @@ fn limits() -> KeyLimits {
     let amount = nano(1 << 52);
     KeyLimits {
         requests_per_min: Some(u32::MAX),
-        tokens_per_min: Some(100_000_000_000),
+        tokens_per_min: Some(10_000_000_000),
         concurrent: Some(u32::MAX),
         budget: Some(Budget {
             amount,

@@ -12,8 +12,11 @@ use crate::money::Nano;
 /// What one counted thing weighs in a bucket. A bucket of `limit` a minute then refills by `limit` every millisecond,
 /// so nothing is ever rounded.
 const UNITS: u64 = 60_000;
-/// Most tokens a minute that can be granted: with [`UNITS`] still below 2⁵³, where Redis' doubles are exact.
-const TOKENS_PER_MIN_MAX: u64 = 100_000_000_000;
+/// Most tokens a minute that can be granted: with [`UNITS`] and [`DEBT`] below 2⁵³, where Redis' doubles are exact.
+const TOKENS_PER_MIN_MAX: u64 = 10_000_000_000;
+/// How many times its limit may be missing of a bucket: calls that use more than was taken for them keep the key waiting
+/// for up to so many minutes.
+const DEBT: u64 = 10;
 /// Most models that a key can be confined to.
 const MODELS_MAX: usize = 64;
 
@@ -24,7 +27,8 @@ pub struct KeyLimits {
     /// Calls started per minute. The limit is also what may be started at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_min: Option<u32>,
-    /// Tokens per minute, prompt and completion together; at most 10¹¹. Also what may be used at once.
+    /// Tokens per minute, prompt and completion together; at most 10¹⁰. Also what may be used at once. What calls use
+    /// beyond what was expected of them keeps the key waiting, for up to ten minutes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens_per_min: Option<u64>,
     /// Calls at a time.
@@ -65,7 +69,7 @@ impl KeyLimits {
     /// Whether a ledger can keep them.
     ///
     /// # Errors
-    /// [`LedgerError::TooLarge`] says what not: above 10¹¹ tokens a minute, 64 models, 256 bytes of a model's name.
+    /// [`LedgerError::TooLarge`] says what not: above 10¹⁰ tokens a minute, 64 models, 256 bytes of a model's name.
     pub fn check(&self) -> Result<(), LedgerError> {
         if self.tokens_per_min.is_some_and(|limit| limit > TOKENS_PER_MIN_MAX) {
             return Err(LedgerError::TooLarge("the limit of tokens per minute"));
@@ -133,15 +137,37 @@ pub(crate) struct Bucket {
     pub(crate) used: u64,
     /// When that was so, in Unix milliseconds.
     pub(crate) at_ms: u64,
+    /// When nothing was last missing.
+    pub(crate) unused_ms: u64,
+}
+
+/// What a call took of a bucket when it began.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Taken {
+    pub(crate) count: u64,
+    /// By the bucket's time.
+    pub(crate) at_ms: u64,
 }
 
 impl Bucket {
+    /// A bucket of which something was missing at some time, as Redis tells it.
+    pub(crate) const fn new(used: u64, at_ms: u64) -> Self {
+        Self {
+            used,
+            at_ms,
+            unused_ms: 0,
+        }
+    }
+
     /// The bucket of `limit` a minute as it is at `now_ms`. Time never runs backwards in it, whoever's clock lags.
     pub(crate) fn at(self, limit: u64, now_ms: u64) -> Self {
-        let back = now_ms.saturating_sub(self.at_ms).min(UNITS).saturating_mul(limit);
+        let back_ms = now_ms.saturating_sub(self.at_ms).min(UNITS.saturating_mul(DEBT));
+        let used = self.used.min(most(limit)).saturating_sub(back_ms.saturating_mul(limit));
+        let at_ms = self.at_ms.max(now_ms);
         Self {
-            used: self.used.min(capacity(limit)).saturating_sub(back),
-            at_ms: self.at_ms.max(now_ms),
+            used,
+            at_ms,
+            unused_ms: if used == 0 { at_ms } else { self.unused_ms },
         }
     }
 
@@ -162,20 +188,25 @@ impl Bucket {
         }
     }
 
-    /// The bucket with `count` given back.
-    pub(crate) fn give_back(self, count: u64) -> Self {
+    /// The bucket with what was taken given back, unless it has come back since: the bucket was unused in between.
+    pub(crate) fn give_back(self, taken: Taken) -> Self {
+        let count = if taken.at_ms < self.unused_ms { 0 } else { taken.count };
         Self {
             used: self.used.saturating_sub(weight(count)),
             ..self
         }
     }
 
-    /// The bucket once it is known that `count` were used where `reserved` had been taken.
-    pub(crate) fn settle(self, limit: u64, reserved: u64, count: u64, now_ms: u64) -> Self {
+    /// The bucket once it is known that `count` were used where others had been taken.
+    pub(crate) fn settle(self, limit: u64, taken: Taken, count: u64, now_ms: u64) -> Self {
         let now = self.at(limit, now_ms);
-        let used = now.used.saturating_add(weight(count)).saturating_sub(weight(reserved));
+        if count < taken.count {
+            let count = taken.count.saturating_sub(count);
+            return now.give_back(Taken { count, ..taken });
+        }
+        let used = now.used.saturating_add(weight(count.saturating_sub(taken.count)));
         Self {
-            used: used.min(capacity(limit)),
+            used: used.min(most(limit)),
             ..now
         }
     }
@@ -195,6 +226,11 @@ impl Bucket {
 
 fn capacity(limit: u64) -> u64 {
     limit.saturating_mul(UNITS)
+}
+
+/// The most that can be missing.
+fn most(limit: u64) -> u64 {
+    capacity(limit).saturating_mul(DEBT)
 }
 
 fn weight(count: u64) -> u64 {
@@ -329,7 +365,7 @@ mod tests {
             Rate {
                 limit: 1,
                 remaining: 0,
-                reset_ms: 60_000
+                reset_ms: 600_000
             }
         );
     }
@@ -337,11 +373,36 @@ mod tests {
     #[test]
     fn what_was_not_used_comes_back_and_what_was_used_beyond_is_taken() {
         let bucket = Bucket::default().at(1_000, 0).take(600);
-        assert_eq!(bucket.settle(1_000, 600, 100, 0).rate(1_000).remaining, 900);
-        assert_eq!(bucket.settle(1_000, 600, 700, 0).rate(1_000).remaining, 300);
-        assert_eq!(bucket.settle(1_000, 600, 5_000, 0).rate(1_000).remaining, 0);
-        assert_eq!(bucket.settle(1_000, 600, 0, 60_000).rate(1_000).remaining, 1_000);
-        assert_eq!(bucket.give_back(9_999).rate(1_000).remaining, 1_000);
+        let taken = |count| Taken { count, at_ms: 0 };
+        let check = |used, now_ms, remaining, reset_ms| {
+            let rate = bucket.settle(1_000, taken(600), used, now_ms).rate(1_000);
+            assert_eq!(
+                (rate.remaining, rate.reset_ms),
+                (remaining, reset_ms),
+                "{used} at {now_ms}"
+            );
+        };
+        check(100, 0, 900, 6_000);
+        check(700, 0, 300, 42_000);
+        check(0, 60_000, 1_000, 0);
+        assert_eq!(bucket.give_back(taken(9_999)).rate(1_000).remaining, 1_000);
+        // Beyond the limit, calls wait until it has come back, but not for ever.
+        check(5_000, 0, 0, 300_000);
+        check(50_000, 0, 0, 600_000);
+    }
+
+    #[test]
+    fn what_came_back_by_itself_is_not_given_back_once_more() {
+        let taken = Taken { count: 1_000, at_ms: 0 };
+        let bucket = Bucket::default().at(1_000, 0).take(1_000);
+        // A minute later another call takes all of it; what the first did not use was refilled long ago.
+        let bucket = bucket.at(1_000, 60_000).take(1_000);
+        assert_eq!(bucket.give_back(taken), bucket);
+        assert_eq!(bucket.settle(1_000, taken, 10, 60_000), bucket);
+        // In a bucket that was in use all the time, it was still missing.
+        let bucket = Bucket::default().at(1_000, 0).take(1_000);
+        let bucket = bucket.at(1_000, 30_000).take(500).at(1_000, 60_000).take(500);
+        assert_eq!(bucket.give_back(taken).rate(1_000).remaining, 1_000);
     }
 
     #[test]
@@ -395,7 +456,7 @@ mod tests {
             limit in 1..=TOKENS_PER_MIN_MAX, used in 0..=TOKENS_PER_MIN_MAX, count in 0..=TOKENS_PER_MIN_MAX, now in 0..1_u64 << 45,
         ) {
             let (used, count) = (used.min(limit), count.min(limit));
-            let bucket = Bucket { used: weight(used), at_ms: now };
+            let bucket = Bucket::new(weight(used), now);
             let wait = bucket.wait_ms(limit, count).expect("within the limit");
             prop_assert!(bucket.at(limit, now + wait).fits(limit, count));
             prop_assert!(wait == 0 || !bucket.at(limit, now + wait - 1).fits(limit, count));
@@ -406,7 +467,7 @@ mod tests {
         fn looking_at_a_bucket_changes_nothing(
             limit in 0..=TOKENS_PER_MIN_MAX, used in 0..1_u64 << 53, steps in prop::collection::vec(0..50_000_u64, 0..9),
         ) {
-            let start = Bucket { used: used.min(capacity(limit)), at_ms: 7 };
+            let start = Bucket::new(used.min(most(limit)), 7);
             let mut now = 7;
             let looked_at = steps.iter().fold(start, |bucket, step| {
                 now += step;

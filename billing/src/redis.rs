@@ -11,9 +11,11 @@ mod connection;
 mod holds;
 mod keys;
 mod link;
+mod posts;
 mod replicas;
 mod rows;
 mod stream;
+mod together;
 mod usage;
 
 use std::collections::BTreeMap;
@@ -25,6 +27,7 @@ use redis::{Cmd, FromRedisValue, RedisError};
 pub use self::address::RedisTls;
 use self::connection::{Call, Connection};
 use self::keys::{Shard, member};
+use self::posts::Posts;
 use self::rows::Row;
 use crate::calendar::Day;
 use crate::id::{AccountId, CallId, KeyId, ProviderId};
@@ -115,6 +118,7 @@ impl RedisConnection {
 /// The ledger in Redis.
 pub struct RedisLedger {
     connection: Connection,
+    posts: Posts,
     settings: RedisSettings,
 }
 
@@ -131,6 +135,7 @@ impl RedisLedger {
     pub async fn open(url: &str, settings: RedisSettings) -> Result<Self, LedgerError> {
         Ok(Self {
             connection: Connection::open(url, &settings).await?,
+            posts: Posts::new(settings.usage_kept),
             settings,
         })
     }
@@ -161,7 +166,7 @@ impl Ledger for RedisLedger {
     }
 
     async fn post(&self, record: &UsageRecord, now_ms: u64) -> Result<Posted, LedgerError> {
-        holds::post(&self.connection, record, now_ms, self.settings.usage_kept).await
+        self.posts.post(&self.connection, record, now_ms).await
     }
 
     async fn void(&self, account: &AccountId, call: &CallId) -> Result<Nano, LedgerError> {

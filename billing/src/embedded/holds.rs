@@ -26,7 +26,7 @@ impl State {
             let limits = key.rates(ask.now_ms);
             return hold.of(ask).map(|held| Reserved { held, limits });
         }
-        let taken = key.take(ask)?;
+        let begun = key.take(ask)?;
         let quote_min = ask.quote_min.min(ask.quote);
         let left = key.affords(quote_min, ask.now_ms)?;
         let available = account.available;
@@ -35,7 +35,7 @@ impl State {
         }
         let held = ask.quote.min(affordable(left)).min(affordable(available));
         // Every reason to refuse has been looked at.
-        let tokens = key.begin(&taken, ask, held);
+        let tokens = key.begin(&begun, ask, held);
         let limits = key.rates(ask.now_ms);
         shift(
             &mut account.available,
@@ -114,11 +114,10 @@ impl State {
         shift(&mut account.available, &mut self.totals.available, change);
         account.spent = add(account.spent, cost);
         self.totals.spent = add(self.totals.spent, cost);
-        let tokens = hold.map_or(0, |hold| hold.tokens);
         if let Some(key) = self.keys.get_mut(&post.key) {
             match fresh {
-                true => key.post(post, tokens),
-                false => key.give_back(tokens),
+                true => key.post(post, hold.as_ref()),
+                false => key.give_back(hold.and_then(|hold| hold.tokens)),
             }
         }
         if fresh {

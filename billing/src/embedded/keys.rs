@@ -2,12 +2,12 @@
 //! time, budget. Limits per minute are in memory only: a start finds them unused.
 
 use super::entry::PostEntry;
-use super::state::{State, add, subtract};
+use super::state::{Hold, State, add, subtract};
 use crate::calendar::Period;
 use crate::id::{AccountId, KeyId};
 use crate::key::{KeyChange, KeyHash, KeyRecord};
 use crate::ledger::{KeyUse, Reserve, ReserveError};
-use crate::limits::{Bucket, Limit, RateState, Spending, bounded};
+use crate::limits::{Bucket, Limit, RateState, Spending, Taken, bounded};
 use crate::money::Nano;
 
 pub(super) struct KeyState {
@@ -21,7 +21,7 @@ pub(super) struct KeyState {
 }
 
 /// The buckets as they will be once the call has begun; `None` where there is no limit.
-pub(super) struct Taken {
+pub(super) struct Begun {
     requests: Option<Bucket>,
     tokens: Option<Bucket>,
 }
@@ -65,7 +65,7 @@ impl KeyState {
     }
 
     /// Whether one more call with so many tokens is within the limits. Changes nothing yet.
-    pub(super) fn take(&self, ask: &Reserve) -> Result<Taken, ReserveError> {
+    pub(super) fn take(&self, ask: &Reserve) -> Result<Begun, ReserveError> {
         let limited = |what, retry_after_ms| ReserveError::RateLimited {
             what,
             retry_after_ms,
@@ -86,7 +86,7 @@ impl KeyState {
         if concurrent.is_some_and(|most| self.holds >= most) {
             return Err(limited(Limit::Concurrent, None));
         }
-        Ok(Taken { requests, tokens })
+        Ok(Begun { requests, tokens })
     }
 
     /// What the budget has left, if that is at least `quote_min`.
@@ -104,13 +104,17 @@ impl KeyState {
         Ok(left)
     }
 
-    /// A call begins. Returns the tokens it took.
-    pub(super) fn begin(&mut self, taken: &Taken, ask: &Reserve, held: Nano) -> u64 {
-        self.requests = taken.requests.unwrap_or(self.requests);
-        self.tokens = taken.tokens.unwrap_or(self.tokens);
+    /// A call begins. Returns the tokens it took and of how many a minute, if those are limited.
+    pub(super) fn begin(&mut self, begun: &Begun, ask: &Reserve, held: Nano) -> Option<(Taken, u64)> {
+        self.requests = begun.requests.unwrap_or(self.requests);
+        self.tokens = begun.tokens.unwrap_or(self.tokens);
         self.held = add(self.held, held);
         self.holds = self.holds.saturating_add(1);
-        if taken.tokens.is_some() { bounded(ask.tokens) } else { 0 }
+        let taken = Taken {
+            count: bounded(ask.tokens),
+            at_ms: begun.tokens?.at_ms,
+        };
+        Some((taken, self.record.limits.tokens_per_min?))
     }
 
     /// A call holds nothing any more.
@@ -120,18 +124,22 @@ impl KeyState {
     }
 
     /// Tokens that were taken for nothing.
-    pub(super) fn give_back(&mut self, tokens: u64) {
-        self.tokens = self.tokens.give_back(tokens);
+    pub(super) fn give_back(&mut self, tokens: Option<(Taken, u64)>) {
+        if let Some((taken, _)) = tokens {
+            self.tokens = self.tokens.give_back(taken);
+        }
     }
 
-    /// A call was charged, for which so many tokens had been taken.
-    pub(super) fn post(&mut self, post: &PostEntry, tokens: u64) {
+    /// A call was charged. Its tokens count against the limit under which it began; those of one without a hold against
+    /// today's.
+    pub(super) fn post(&mut self, post: &PostEntry, hold: Option<&Hold>) {
         self.spent = add(self.spent, post.sums.cost);
         self.spending.add(post.sums.cost, post.now_ms);
-        if let Some(limit) = self.record.limits.tokens_per_min {
+        let late = || Some((Taken::default(), self.record.limits.tokens_per_min?));
+        if let Some((taken, limit)) = hold.map_or_else(late, |hold| hold.tokens) {
             let used = post.sums.tokens;
             let used = bounded(used.prompt.saturating_add(used.completion));
-            self.tokens = self.tokens.settle(limit, tokens, used, post.now_ms);
+            self.tokens = self.tokens.settle(limit, taken, used, post.now_ms);
         }
     }
 }

@@ -11,6 +11,7 @@ use super::store::Durable;
 use crate::id::{AccountId, CallId, KeyId, ProviderId};
 use crate::key::KeyHash;
 use crate::ledger::{Account, Earnings, LedgerError, Reserve, ReserveError, Totals};
+use crate::limits::Taken;
 use crate::money::Nano;
 
 /// Balances, holds and keys.
@@ -30,8 +31,8 @@ pub(super) struct State {
 pub(super) struct Hold {
     pub(super) account: AccountId,
     pub(super) key: KeyId,
-    /// The tokens that were taken from the key's limit.
-    pub(super) tokens: u64,
+    /// The tokens that were taken from the key's limit, and the limit, if there was one.
+    pub(super) tokens: Option<(Taken, u64)>,
     pub(super) amount: Nano,
     pub(super) expires_ms: u64,
     /// Posts of this call on their way to disk. While there are any, the hold is theirs: no void, no sweep.

@@ -1,17 +1,14 @@
-//! What calls do to balances, each one function call: reserve, post, void, renew; and the sweep over all shards.
-
-use std::time::Duration;
+//! What calls do to balances, each one function call: reserve, void, renew; and the sweep over all shards.
 
 use super::connection::{Call, Connection};
 use super::keys::{Shard, member};
 use super::rows::{nano, packed_limits};
 use super::{texts, unexpected};
-use crate::calendar::{Day, Period};
+use crate::calendar::Period;
 use crate::id::{AccountId, CallId};
-use crate::ledger::{LedgerError, Posted, Reserve, ReserveError, Reserved, Swept, UsageSums, other_key};
+use crate::ledger::{LedgerError, Reserve, ReserveError, Reserved, Swept};
 use crate::limits::{Bucket, KeyLimits, Limit, RateState, bounded};
 use crate::money::Nano;
-use crate::record::UsageRecord;
 
 /// Holds given back by one command, so that no sweep keeps the server for long.
 const SWEEP_BATCH: usize = 128;
@@ -47,12 +44,7 @@ fn starts(call: Call, now_ms: u64) -> Call {
 
 /// What the function's answer says; `None` if it says nothing known.
 fn reserved(answer: &[String], ask: &Reserve) -> Option<Result<Reserved, ReserveError>> {
-    let bucket = |used: &str| {
-        Some(Bucket {
-            used: used.parse().ok()?,
-            at_ms: ask.now_ms,
-        })
-    };
+    let bucket = |used: &str| Some(Bucket::new(used.parse().ok()?, ask.now_ms));
     let state = |requests: &str, tokens: &str, limits: &KeyLimits| {
         let (requests, tokens) = (bucket(requests)?, bucket(tokens)?);
         Some(RateState {
@@ -104,63 +96,6 @@ fn reserved(answer: &[String], ask: &Reserve) -> Option<Result<Reserved, Reserve
         ["already_reserved"] => ReserveError::AlreadyReserved,
         _ => return None,
     }))
-}
-
-pub(super) async fn post(
-    connection: &Connection,
-    record: &UsageRecord,
-    now_ms: u64,
-    usage_kept: Duration,
-) -> Result<Posted, LedgerError> {
-    record.check()?;
-    let json = serde_json::to_vec(record).map_err(|_| LedgerError::Damaged("the record cannot be written".into()))?;
-    let (shard, member) = (Shard::of(&record.account), member(&record.account, &record.call));
-    let account = record.account.as_str();
-    let keys = [
-        shard.account(account),
-        shard.api_key(&record.key),
-        shard.hold(&member),
-        shard.expiry(),
-        shard.records(),
-        shard.marker(&member),
-        shard.totals(),
-        shard.usage(&record.account, Day::of(record.created_ms)),
-    ];
-    let used = record.billed.prompt.saturating_add(record.billed.completion);
-    let call = Call::new("post", &keys)
-        .arg(account)
-        .arg(&member)
-        .arg(record.key.as_str())
-        .arg(json.as_slice())
-        .arg(&record.model)
-        .arg(record.cost.get())
-        .arg(now_ms)
-        .arg(bounded(used));
-    let [_, tokens @ .., _] = UsageSums::of(record).numbers();
-    let call = starts(call, now_ms).arg(usage_kept.as_secs().max(1));
-    let call = tokens.iter().fold(call, |call, count| call.arg(*count));
-    let call = record.legs.iter().fold(call, |call, leg| {
-        call.arg(leg.provider.as_str()).arg(leg.fee.get()).arg(leg.earned.get())
-    });
-    let answer: Vec<String> = connection.call(&call).await?;
-    match texts(&answer)[..] {
-        [status @ ("ok" | "again"), charged, released] => {
-            connection.is_safe(shard, shard.marker(&member)).await?;
-            Ok(Posted {
-                fresh: status == "ok",
-                charged: nano(charged)?,
-                released: nano(released)?,
-            })
-        }
-        ["above_hold", held] => Err(LedgerError::CostAboveHold {
-            cost: record.cost,
-            held: nano(held)?,
-        }),
-        ["too_large"] => Err(LedgerError::TooLarge("the sum of all costs")),
-        ["other_key"] => Err(other_key(&record.call)),
-        ["unknown_account"] => Err(LedgerError::UnknownAccount(record.account.clone())),
-        _ => Err(unexpected(&answer)),
-    }
 }
 
 pub(super) async fn void(connection: &Connection, account: &AccountId, call: &CallId) -> Result<Nano, LedgerError> {

@@ -10,7 +10,7 @@ use crate::ledger::LedgerShard;
 pub(super) const SHARDS: u8 = 16;
 
 /// What the functions of the library (`lua/`) are called, before their own names.
-pub(super) const FUNCTION_PREFIX: &str = "filature_2_";
+pub(super) const FUNCTION_PREFIX: &str = "filature_3_";
 
 /// One ledger shard.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

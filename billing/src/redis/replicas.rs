@@ -8,13 +8,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use redis::{Cmd, FromRedisValue, Pipeline, Value, from_redis_value};
-use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::keys::{SHARDS, Shard};
 use super::link::{Link, Way};
+use super::together::Together;
 use super::{late, unavailable};
 use crate::ledger::LedgerError;
 
@@ -30,17 +29,8 @@ pub(super) struct Replicas {
     /// How many replicas of a master must have a step.
     count: u32,
     deadline: Duration,
-    groups: Vec<Group>,
-}
-
-/// A key that a step wrote, and who waits for replicas to have it.
-type Waiting = (String, oneshot::Sender<Result<(), LedgerError>>);
-
-/// The steps of one shard that wait for replicas.
-#[derive(Default)]
-struct Group {
-    waiting: Mutex<Vec<Waiting>>,
-    turn: tokio::sync::Mutex<()>,
+    /// Of each shard the keys that steps wrote which wait for replicas.
+    shards: Vec<Together<String, Result<(), LedgerError>>>,
 }
 
 impl Replicas {
@@ -49,7 +39,7 @@ impl Replicas {
             link: Link::open(way).await.map_err(|error| unavailable(&error))?,
             count,
             deadline,
-            groups: (0..SHARDS).map(|_| Group::default()).collect(),
+            shards: (0..SHARDS).map(|_| Together::default()).collect(),
         })
     }
 
@@ -60,49 +50,21 @@ impl Replicas {
     }
 
     async fn confirm(&self, shard: Shard, key: String) -> Result<(), LedgerError> {
-        let Some(group) = self.groups.get(usize::from(shard.name().number())) else {
+        let Some(together) = self.shards.get(usize::from(shard.name().number())) else {
             return Ok(());
         };
-        let (tell, mut told) = oneshot::channel();
-        group.waiting.lock().push((key, tell));
-        let lost = |_| {
-            Err(LedgerError::Unavailable(
-                "the question for the replicas was given up".into(),
-            ))
-        };
-        tokio::select! {
-            biased;
-            answer = &mut told => return answer.unwrap_or_else(lost),
-            _turn = group.turn.lock() => {
-                let waiting = {
-                    let mut waiting = group.waiting.lock();
-                    let count = waiting.len().min(BATCH_MAX);
-                    waiting.drain(..count).collect::<Vec<_>>()
-                };
-                if !waiting.is_empty() {
-                    self.ask(shard, waiting).await;
-                }
-            }
-        }
-        // The turn was this one's, so its own question was among those asked, or among those before.
-        told.await.unwrap_or_else(lost)
+        let lost = || LedgerError::Unavailable("the question for the replicas was given up".into());
+        let answer = together.join(key, BATCH_MAX, |keys| self.ask(shard, keys)).await;
+        answer.unwrap_or_else(|| Err(lost()))
     }
 
-    async fn ask(&self, shard: Shard, waiting: Vec<Waiting>) {
+    async fn ask(&self, shard: Shard, keys: Vec<String>) -> Vec<Result<(), LedgerError>> {
         let mut exists = redis::cmd("EXISTS");
-        waiting.iter().for_each(|(key, _)| {
-            exists.arg(key);
-        });
+        exists.arg(&keys);
         let found: Result<usize, _> = self.after(&shard.synced(), &exists).await;
-        let answer = found.and_then(|found| {
-            let lost =
-                || LedgerError::Unavailable("another server became the master and does not know the step".into());
-            (found == waiting.len()).then_some(()).ok_or_else(lost)
-        });
-        for (_, tell) in waiting {
-            // Who gave up does not care.
-            let _ = tell.send(answer.clone());
-        }
+        let lost = || LedgerError::Unavailable("another server became the master and does not know the step".into());
+        let answer = found.and_then(|found| (found == keys.len()).then_some(()).ok_or_else(lost));
+        vec![answer; keys.len()]
     }
 
     /// Sends a command to the server that has `synced`, and answers once its replicas have all that was written there

@@ -143,25 +143,28 @@ pub(super) fn numbers<const COUNT: usize>(packed: &[u8]) -> Result<[u64; COUNT],
     numbers.ok_or_else(|| damaged("a row of numbers"))
 }
 
-/// How many numbers say what is used of a key.
-const USE: usize = 13;
+/// What is used of a key, as a function packed it: thirteen numbers, and since version 3 one more.
+fn packed_use(packed: &[u8]) -> Result<[u64; 13], LedgerError> {
+    const OF_VERSION_2: usize = 13 * 8;
+    numbers(packed.get(..OF_VERSION_2).unwrap_or(packed))
+}
 
 /// All that was ever spent with a key: what version 1 wrote down, and since.
 pub(super) fn key_spent(row: &Row, packed: &[u8]) -> Result<Nano, LedgerError> {
-    let [.., spent] = numbers::<USE>(packed)?;
+    let [.., spent] = packed_use(packed)?;
     let spent = amount(row, "spent")?.plus(Nano::saturating(spent));
     spent.map_err(|_| LedgerError::TooLarge("what the key spent"))
 }
 
 /// What is used of a key at a moment.
 pub(super) fn key_use(row: &Row, packed: &[u8], now_ms: u64) -> Result<KeyUse, LedgerError> {
-    let [holds, held, requests, requests_ms, tokens, tokens_ms, periods @ .., _] = numbers::<USE>(packed)?;
+    let [holds, held, requests, requests_ms, tokens, tokens_ms, periods @ .., _] = packed_use(packed)?;
     let limits = limits(row)?;
     let spent = key_spent(row, packed)?;
     let spending = spending(periods);
     let since = |period| spending.since(period, spent, now_ms);
     let rate =
-        |used, at_ms, limit: Option<u64>| limit.map(|limit| Bucket { used, at_ms }.at(limit, now_ms).rate(limit));
+        |used, at_ms, limit: Option<u64>| limit.map(|limit| Bucket::new(used, at_ms).at(limit, now_ms).rate(limit));
     Ok(KeyUse {
         spent,
         spent_day: since(Period::Day),

@@ -4,13 +4,16 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use filature_billing::{CallId, Day, EmbeddedLedger, Ledger, LedgerError, ReserveError, UsageRecord, open_redis};
+use filature_billing::{
+    CallId, Day, EmbeddedLedger, Ledger, LedgerError, Nano, Posted, ReserveError, UsageRecord, open_redis,
+};
+use futures_util::future::join_all;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tempfile::TempDir;
 
 use crate::home::{AT_ONCE, Home};
-use crate::model::{DAY_MS, KeyModel, random_limits};
+use crate::model::{DAY_MS, KeyModel, Taken, random_limits};
 use crate::nodes::{Cluster, is_ready, wait_until};
 use crate::restart::wait_until_back;
 use crate::server::Server;
@@ -109,8 +112,8 @@ struct Live {
     payer: usize,
     call: CallId,
     held: i64,
-    /// What was taken of the key's limit of tokens.
-    tokens: u64,
+    /// What was taken of the key's limit of tokens, if it had one.
+    tokens: Option<Taken>,
     expires_ms: u64,
 }
 
@@ -228,12 +231,11 @@ impl Player {
                 let balance = &mut self.balances[account_of(payer)];
                 balance.available -= held;
                 balance.held += held;
-                let has_limit = self.keys[payer].limits.tokens_per_min.is_some();
                 self.live.push(Live {
                     payer,
                     call: ask.call,
                     held,
-                    tokens: if has_limit { ask.tokens } else { 0 },
+                    tokens: self.keys[payer].taken(ask.tokens),
                     expires_ms: ask.expires_ms,
                 });
             }
@@ -291,44 +293,64 @@ impl Player {
         record
     }
 
-    /// A post that was the first of its call, for which so many tokens had been taken.
-    fn charged(&mut self, payer: usize, record: UsageRecord, tokens: u64) {
+    /// A post that was the first of its call, for which these tokens had been taken.
+    fn charged(&mut self, payer: usize, record: UsageRecord, tokens: Option<Taken>) {
         self.keys[payer].post(&record, tokens, self.world.now_ms);
         self.stream[account_of(payer)].push_back(record.clone());
         self.posted.push(record);
     }
 
+    /// Posts some calls at once, sometimes one of them twice.
     async fn post(&mut self) -> String {
-        if self.live.is_empty() {
-            return "nothing to post".into();
+        let most = if self.rng.random_bool(0.1) { 12 } else { 1 };
+        let lives: Vec<_> = (0..most.min(self.live.len()))
+            .map(|_| self.live.swap_remove(self.rng.random_range(0..self.live.len())))
+            .collect();
+        let mut records = Vec::new();
+        for live in &lives {
+            // Sometimes a little above what is held.
+            let cost = self.rng.random_range(0..=live.held + 20).cast_unsigned();
+            records.push(self.random_record(live.payer, live.call, cost));
         }
-        let at = self.rng.random_range(0..self.live.len());
-        let Live {
-            payer,
-            call,
-            held,
-            tokens,
-            ..
-        } = self.live[at];
-        // Sometimes a little above what is held.
-        let cost = self.rng.random_range(0..=held + 20).cast_unsigned();
-        let record = self.random_record(payer, call, cost);
-        let result = self.world.ledger.post(&record, self.world.now_ms).await;
-        let cost = cost.cast_signed();
+        if most > 1 && !records.is_empty() {
+            records.push(records[self.rng.random_range(0..records.len())].clone());
+        }
+        let (ledger, now_ms) = (Arc::clone(&self.world.ledger), self.world.now_ms);
+        let results = join_all(records.iter().map(|record| ledger.post(record, now_ms))).await;
+        let told = format!("{results:?}");
+        let mut posts = records.into_iter().zip(results);
+        let mut refused = Vec::new();
+        for (live, (record, result)) in lives.into_iter().zip(&mut posts) {
+            if !self.posted_once(&live, record, &result) {
+                refused.push(live);
+            }
+        }
+        if let Some((record, result)) = posts.next() {
+            match refused.iter().any(|live| live.call == record.call) {
+                true => assert!(matches!(result, Err(LedgerError::CostAboveHold { .. })), "{result:?}"),
+                false => assert!(result.is_ok_and(|posted| !posted.fresh && posted.released == Nano::ZERO)),
+            }
+        }
+        self.live.extend(refused);
+        told
+    }
+
+    /// Whether the call was charged; it must be if its cost is within what it holds.
+    fn posted_once(&mut self, live: &Live, record: UsageRecord, result: &Result<Posted, LedgerError>) -> bool {
+        let (cost, held) = (record.cost.signed(), live.held);
         if cost > held {
             assert!(matches!(result, Err(LedgerError::CostAboveHold { .. })), "{result:?}");
-        } else {
-            let posted = result.as_ref().expect("posted");
-            let found = (posted.fresh, posted.charged.signed(), posted.released.signed());
-            assert_eq!(found, (true, cost, held - cost));
-            self.live.swap_remove(at);
-            let balance = &mut self.balances[account_of(payer)];
-            balance.held -= held;
-            balance.spent += cost;
-            balance.available += held - cost;
-            self.charged(payer, record, tokens);
+            return false;
         }
-        format!("{result:?}")
+        let posted = result.as_ref().expect("posted");
+        let found = (posted.fresh, posted.charged.signed(), posted.released.signed());
+        assert_eq!(found, (true, cost, held - cost));
+        let balance = &mut self.balances[account_of(live.payer)];
+        balance.held -= held;
+        balance.spent += cost;
+        balance.available += held - cost;
+        self.charged(live.payer, record, live.tokens);
+        true
     }
 
     async fn void(&mut self) -> String {
@@ -353,7 +375,9 @@ impl Player {
         let balance = &mut self.balances[account_of(live.payer)];
         balance.held -= live.held;
         balance.available += live.held;
-        self.keys[live.payer].tokens.give_back(live.tokens);
+        if let Some(taken) = live.tokens {
+            self.keys[live.payer].tokens.give_back(taken.count, taken);
+        }
         self.swept.push((live.payer, live.call));
     }
 
@@ -402,7 +426,8 @@ impl Player {
         let balance = &mut self.balances[account_of(payer)];
         balance.spent += cost.cast_signed();
         balance.available -= cost.cast_signed();
-        self.charged(payer, record, 0);
+        let late = self.keys[payer].late();
+        self.charged(payer, record, late);
         format!("{posted:?}")
     }
 
@@ -442,7 +467,7 @@ impl Player {
         while !self.live.is_empty() {
             self.void().await;
         }
-        self.world.now_ms += 61_000;
+        self.world.now_ms += 601_000;
     }
 
     /// Whether the ledger agrees with the sums kept here, to the nano.

@@ -197,12 +197,36 @@ pub async fn a_post_settles_the_tokens_either_way(world: &mut World) {
         1_000 - 3 * RECORD_TOKENS
     );
 
-    // More than there ever is empties the bucket and no more.
+    // More than there ever is keeps the key waiting for ten minutes and no more.
     let (ask, _) = taken(world, &payer, 0).await;
     let mut record = world.record(&payer, ask.call, 5);
     record.billed.prompt = Nano::MAX.get();
     world.ledger.post(&record, world.now_ms).await.expect("posted");
-    assert_eq!(world.key_use(&payer).await.limits.tokens, rate(1_000, 0, 60_000));
+    assert_eq!(world.key_use(&payer).await.limits.tokens, rate(1_000, 0, 600_000));
+    limited(world, &payer, 1, Limit::Tokens, Some(540_060)).await;
+    world.now_ms += 540_060;
+    taken(world, &payer, 1).await;
+}
+
+/// What one call reserved and did not use was refilled while it lasted: what others took since stays taken.
+pub async fn tokens_that_came_back_by_themselves_are_not_given_back(world: &mut World) {
+    let payer = world.payer(10_000).await;
+    world.limit(&payer, tokens(1_000)).await;
+    let remaining = async |world: &World| world.key_use(&payer).await.limits.tokens.map(|rate| rate.remaining);
+    let mut calls = Vec::new();
+    for _ in 0..3 {
+        calls.push(taken(world, &payer, 1_000).await.0.call);
+        world.now_ms += 60_000;
+    }
+    calls.push(taken(world, &payer, 1_000).await.0.call);
+    world.ledger.void(&payer.account, &calls[0]).await.expect("voided");
+    assert_eq!(remaining(world).await, Some(0));
+    let record = world.record(&payer, calls[1], 5);
+    world.ledger.post(&record, world.now_ms).await.expect("posted");
+    assert_eq!(remaining(world).await, Some(0));
+    // Nothing came back of the last one's since.
+    world.ledger.void(&payer.account, &calls[3]).await.expect("voided");
+    assert_eq!(remaining(world).await, Some(1_000));
 }
 
 pub async fn a_call_above_the_limit_of_tokens_never_fits(world: &mut World) {
@@ -212,13 +236,13 @@ pub async fn a_call_above_the_limit_of_tokens_never_fits(world: &mut World) {
     assert_eq!(state.tokens, rate(1_000, 1_000, 0));
     limited(world, &payer, u64::MAX, Limit::Tokens, None).await;
     taken(world, &payer, 1_000).await;
-    world.limit(&payer, tokens(100_000_000_000)).await;
+    world.limit(&payer, tokens(10_000_000_000)).await;
     world.now_ms += 60_000;
-    limited(world, &payer, 100_000_000_001, Limit::Tokens, None).await;
-    taken(world, &payer, 99_999_999_999).await;
+    limited(world, &payer, 10_000_000_001, Limit::Tokens, None).await;
+    taken(world, &payer, 9_999_999_999).await;
     limited(world, &payer, 3, Limit::Tokens, Some(1)).await;
     let (_, state) = taken(world, &payer, 1).await;
-    assert_eq!(state.tokens, rate(100_000_000_000, 0, 60_000));
+    assert_eq!(state.tokens, rate(10_000_000_000, 0, 60_000));
 }
 
 pub async fn a_limit_of_zero_allows_nothing(world: &mut World) {
@@ -434,9 +458,9 @@ pub async fn changes_of_limits_are_felt_by_the_next_reserve(world: &mut World) {
     let payer = world.payer(1_000).await;
     world.limit(&payer, tokens(1_000_000)).await;
     let (ask, _) = taken(world, &payer, 1_000_000).await;
-    // A smaller limit is full, not in debt for as long as the larger one would have taken.
+    // A smaller limit is in debt for ten minutes, not for as long as the larger one would have taken.
     world.limit(&payer, tokens(10)).await;
-    limited(world, &payer, 10, Limit::Tokens, Some(60_000)).await;
+    limited(world, &payer, 10, Limit::Tokens, Some(600_000)).await;
     world.ledger.void(&payer.account, &ask.call).await.expect("voided");
     taken(world, &payer, 10).await;
     // Without a limit nothing is taken, and nothing given back.
@@ -502,7 +526,7 @@ pub async fn limits_read_back_and_are_replaced_as_a_whole(world: &mut World) {
     let secret = ApiKey::generate(&mut world.rng);
     let limits = KeyLimits {
         requests_per_min: Some(u32::MAX),
-        tokens_per_min: Some(100_000_000_000),
+        tokens_per_min: Some(10_000_000_000),
         concurrent: Some(7),
         models: vec!["a/b".into(), "Größe \"x\"".into()],
         ..budget(Nano::MAX.get(), Period::Month)
@@ -562,7 +586,7 @@ pub async fn changes_of_what_is_not_or_cannot_be_are_refused(world: &mut World) 
             ..KeyChange::default()
         },
         KeyChange {
-            limits: Some(tokens(100_000_000_001)),
+            limits: Some(tokens(10_000_000_001)),
             ..KeyChange::default()
         },
         KeyChange {
@@ -615,6 +639,7 @@ on_all!(limits:
     a_void_gives_tokens_back_and_not_the_request,
     a_sweep_gives_tokens_and_places_back,
     a_post_settles_the_tokens_either_way,
+    tokens_that_came_back_by_themselves_are_not_given_back,
     a_call_above_the_limit_of_tokens_never_fits,
     a_limit_of_zero_allows_nothing,
     calls_at_a_time_are_the_holds_of_the_key,

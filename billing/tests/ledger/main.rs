@@ -53,6 +53,7 @@ mod limits;
 mod load;
 mod model;
 mod nodes;
+mod posts;
 mod restart;
 mod sentinel;
 mod server;

@@ -21,23 +21,37 @@ pub struct KeyModel {
     spent: Vec<(u64, u64)>,
 }
 
-/// How many things are missing of a full bucket, times 60,000, and when that was so.
+/// How many things are missing of a full bucket, times 60,000, when that was so, and when nothing was last missing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Model {
     missing: i128,
     at_ms: u64,
+    unused_ms: u64,
+}
+
+/// Tokens taken by a call, when, and of how many a minute.
+#[derive(Clone, Copy, Debug)]
+pub struct Taken {
+    pub count: u64,
+    at_ms: u64,
+    limit: u64,
 }
 
 impl Model {
     fn now(&mut self, limit: u64, now_ms: u64) {
-        let most = i128::from(limit) * MINUTE_MS;
         let back = i128::from(now_ms - self.at_ms) * i128::from(limit);
-        self.missing = (self.missing.min(most) - back).max(0);
+        self.missing = (self.missing.min(most(limit)) - back).max(0);
         self.at_ms = now_ms;
+        if self.missing == 0 {
+            self.unused_ms = now_ms;
+        }
     }
 
-    pub fn give_back(&mut self, count: u64) {
-        self.missing = (self.missing - i128::from(count) * MINUTE_MS).max(0);
+    /// What came back by itself in between does not come back twice.
+    pub fn give_back(&mut self, count: u64, taken: Taken) {
+        if taken.at_ms >= self.unused_ms {
+            self.missing = (self.missing - i128::from(count) * MINUTE_MS).max(0);
+        }
     }
 
     fn take(&mut self, count: u64) {
@@ -56,10 +70,15 @@ impl Model {
     fn rate(self, limit: u64) -> Rate {
         Rate {
             limit,
-            remaining: ((i128::from(limit) * MINUTE_MS - self.missing) / MINUTE_MS) as u64,
+            remaining: ((i128::from(limit) * MINUTE_MS - self.missing).max(0) / MINUTE_MS) as u64,
             reset_ms: ceil(self.missing, limit),
         }
     }
+}
+
+/// The most that is ever missing: ten minutes' worth.
+fn most(limit: u64) -> i128 {
+    10 * i128::from(limit) * MINUTE_MS
 }
 
 fn ceil(number: i128, by: u64) -> u64 {
@@ -132,13 +151,30 @@ impl KeyModel {
         nano(own.map(|(_, cost)| cost).sum())
     }
 
-    pub fn post(&mut self, record: &UsageRecord, reserved: u64, now_ms: u64) {
+    /// What a call that has just begun took.
+    pub fn taken(&self, count: u64) -> Option<Taken> {
+        let limit = self.limits.tokens_per_min?;
+        let at_ms = self.tokens.at_ms;
+        Some(Taken { count, at_ms, limit })
+    }
+
+    /// What a call without a hold took.
+    pub fn late(&self) -> Option<Taken> {
+        let limit = self.limits.tokens_per_min?;
+        let (count, at_ms) = (0, 0);
+        Some(Taken { count, at_ms, limit })
+    }
+
+    pub fn post(&mut self, record: &UsageRecord, taken: Option<Taken>, now_ms: u64) {
         self.spent.push((now_ms, record.cost.get()));
-        if let Some(limit) = self.limits.tokens_per_min {
-            self.tokens.now(limit, now_ms);
+        if let Some(taken) = taken {
+            self.tokens.now(taken.limit, now_ms);
             let used = record.billed.prompt + record.billed.completion;
-            self.tokens.missing += (i128::from(used) - i128::from(reserved)) * MINUTE_MS;
-            self.tokens.missing = self.tokens.missing.clamp(0, i128::from(limit) * MINUTE_MS);
+            match used.checked_sub(taken.count) {
+                Some(more) => self.tokens.missing += i128::from(more) * MINUTE_MS,
+                None => self.tokens.give_back(taken.count - used, taken),
+            }
+            self.tokens.missing = self.tokens.missing.min(most(taken.limit));
         }
     }
 

@@ -1,11 +1,12 @@
--- What a hold says: amount, tokens, key. Version 1 wrote the amount only, to a key of its own.
+-- What a hold says: amount, tokens, key, when they were taken, of how many a minute. Version 1 wrote the amount only, to
+-- a key of its own, version 2 the first three; without a limit there are no more.
 local function read_hold(found, of_version_1)
   found = found or redis.call('GET', of_version_1)
   if not found then
     return nil
   end
-  local amount, tokens, key = string.match(found, '^(%d+) ?(%d*) ?(%S*)$')
-  return tonumber(amount), tonumber(tokens) or 0, key
+  local amount, tokens, key, taken_ms, per_min = string.match(found, '^(%d+) ?(%d*) ?(%S*) ?(%d*) ?(%d*)$')
+  return tonumber(amount), tonumber(tokens) or 0, key, tonumber(taken_ms) or 0, tonumber(per_min)
 end
 
 local function remove_hold(account, found, hold, of_version_1, expiry, member)
@@ -21,7 +22,7 @@ end
 local function release(account, of_version_1, expiry, totals, member)
   local hold = 'hold:' .. member
   local available, held, found = unpack(redis.call('HMGET', account, 'available', 'held', hold))
-  local amount, tokens, key = read_hold(found, of_version_1)
+  local amount, tokens, key, taken_ms = read_hold(found, of_version_1)
   if not amount then
     return '0'
   end
@@ -34,7 +35,7 @@ local function release(account, of_version_1, expiry, totals, member)
   end
   local use = read_use(redis.call('HGET', account, 'use:' .. key))
   end_hold(use, amount)
-  give_back(use, tokens)
+  give_back(use, tokens, taken_ms)
   redis.call('HSET', account, 'available', available, 'held', held, 'use:' .. key, write_use(use))
   return text(amount)
 end
@@ -132,8 +133,10 @@ local function reserve(keys, args)
   local amount = math.min(quote, left or quote, available)
   local amount_text = text(amount)
   begin_hold(use, amount)
+  local says = takes_tokens and { amount_text, args[6], key_id, text(use[TOKENS + 1]), text(takes_tokens) }
+    or { amount_text, '0', key_id }
   redis.call('HSET', account, 'available', text(available - amount), 'held', text(tonumber(held_before) + amount), hold,
-    amount_text .. (takes_tokens and ' ' .. args[6] .. ' ' or ' 0 ') .. key_id, used, write_use(use))
+    table.concat(says, ' '), used, write_use(use))
   redis.call('HINCRBY', totals, 'held', amount_text)
   redis.call('ZADD', expiry, args[8], member)
   if limits then
@@ -166,87 +169,137 @@ local function add_use(usage, key, model, kept_s, args, first, cost)
   end
 end
 
--- What a charged call is to its key: holds, limits, budget, and all it ever spent. Arguments as those of `post`.
-local function charge_key(use, limits, held, reserved, args)
+-- What a charged call is to its key: holds, limits, budget, and all it ever spent. The arguments of the record begin
+-- behind `at`.
+local function charge_key(use, held, tokens, taken_ms, per_min, args, at)
   if held then
     end_hold(use, held)
   end
-  local per_min = limits and tonumber(string.match(limits, '^%S+ (%S+)'))
   if per_min then
-    local used = refill(use, TOKENS, per_min, tonumber(args[7])) + (tonumber(args[8]) - reserved) * UNITS
-    use[TOKENS] = math.min(math.max(used, 0), per_min * UNITS)
+    settle_tokens(use, per_min, tokens, taken_ms, tonumber(args[at + 9]), tonumber(args[at + 8]))
   end
-  spend_on_key(use, tonumber(args[9]), tonumber(args[10]), tonumber(args[11]), tonumber(args[6]))
+  spend_on_key(use, tonumber(args[at + 10]), tonumber(args[at + 11]), tonumber(args[at + 12]), tonumber(args[at + 7]))
 end
 
--- Columns of the shard that a call changes, and by how much: what is held and spent, and what its providers earned.
-local function changes(held, spent, args, first)
-  local columns, by = { 'held', 'spent' }, { held, spent }
-  for at = first, #args, 3 do
-    local column, place = args[at] .. ':fee', #columns + 1
-    for before = 3, #columns, 2 do
-      if columns[before] == column then
-        place = before
-      end
-    end
-    columns[place], columns[place + 1] = column, args[at] .. ':earned'
-    by[place] = (by[place] or 0) + tonumber(args[at + 1])
-    by[place + 1] = (by[place + 1] or 0) + tonumber(args[at + 2])
+-- Notes that a column of the shard changes.
+local function change(shared, column, by)
+  if not shared.by[column] then
+    shared.columns[#shared.columns + 1] = column
   end
-  return columns, by
+  shared.by[column] = (shared.by[column] or 0) + by
 end
 
--- Arguments: account, member, key, record, model, cost; now, tokens used, starts of day, week and month; seconds to keep
--- the day's use, its four kinds of tokens; then of each leg provider, fee, earned.
-local function post(keys, args)
-  local account, key, of_version_1, expiry, records, marker, totals, usage = unpack(keys)
-  local id, member, key_id, record, model, cost = unpack(args, 1, 6)
+-- Of the call's key, without whose hold the record came: whether it is the account's, and its tokens a minute.
+local function key_of_late(key, id)
+  local owner, limits = unpack(redis.call('HMGET', key, 'account', 'limits'))
+  return owner == id, limits and tonumber(string.match(limits, '^%S+ (%S+)'))
+end
+
+-- Charges one call. Its keys begin behind `first`, its arguments behind `at`; what it shares with the others of its
+-- shard is written once for all of them.
+local function post_one(shared, keys, first, args, at)
+  local account, key, of_version_1, marker, usage = unpack(keys, first + 1, first + 5)
+  local legs, id, member, key_id, record, model, cost = unpack(args, at + 1, at + 7)
   local hold, used = 'hold:' .. member, 'use:' .. key_id
   local available, held, spent, found, packed =
     unpack(redis.call('HMGET', account, 'available', 'held', 'spent', hold, used))
   if not available then
     return { 'unknown_account' }
   end
-  local amount, reserved, holder = read_hold(found, of_version_1)
+  local amount, tokens, holder, taken_ms, per_min = read_hold(found, of_version_1)
   if amount and holder ~= '' and holder ~= key_id then
     return { 'other_key' }
   end
   -- The marker says where in the stream the record lies, and what the call cost.
-  local posted = redis.call('GET', marker)
+  local posted = shared.posted[marker]
   if posted then
-    return { 'again', string.match(posted, '%d+$'), release(account, of_version_1, expiry, totals, member) }
+    return { 'again', string.match(posted, '%d+$'), release(account, of_version_1, shared.expiry, shared.totals, member) }
   end
   local paid = tonumber(cost)
   if amount and paid > amount then
     return { 'above_hold', text(amount) }
   end
-  local columns, by = changes(0 - (amount or 0), paid, args, 17)
-  local sums = redis.call('HMGET', totals, unpack(columns))
-  if not amount and paid > MAX - tonumber(sums[2] or 0) then
-    return { 'too_large' }
+  if not amount then
+    local sum = tonumber(redis.call('HGET', shared.totals, 'spent') or 0) + (shared.by.spent or 0)
+    if paid > MAX - sum then
+      return { 'too_large' }
+    end
   end
-  if amount then
-    remove_hold(account, found, hold, of_version_1, expiry, member)
+  local is_keys = amount and holder ~= ''
+  local has_key = is_keys
+  if not is_keys then
+    has_key, per_min = key_of_late(key, id)
   end
   -- Without a hold this is a late post: it was swept, so the balance pays, below zero if it must.
   local row = { account, 'available', text(tonumber(available) + (amount or 0) - paid),
     'held', text(tonumber(held) - (amount or 0)), 'spent', text(tonumber(spent) + paid) }
-  local owner, limits = unpack(redis.call('HMGET', key, 'account', 'limits'))
-  if owner == id then
+  if has_key then
     local use = read_use(packed)
-    charge_key(use, limits, amount and holder ~= '' and amount, reserved or 0, args)
+    charge_key(use, is_keys and amount, is_keys and tokens or 0, taken_ms, per_min, args, at)
     row[8], row[9] = used, write_use(use)
   end
+  local place = redis.call('XADD', shared.records, '*', 'record', record)
   redis.call('HSET', unpack(row))
-  local sums_row = { totals }
-  for at, column in ipairs(columns) do
-    sums_row[2 * at], sums_row[2 * at + 1] = column, text(tonumber(sums[at] or 0) + by[at])
+  if found then
+    redis.call('HDEL', account, hold)
+  elseif amount then
+    redis.call('DEL', of_version_1)
   end
-  redis.call('HSET', unpack(sums_row))
-  add_use(usage, key_id, model, args[12], args, 13, cost)
-  local place = redis.call('XADD', records, '*', 'record', record)
-  redis.call('SET', marker, place .. ' ' .. cost)
+  if amount then
+    shared.members[#shared.members + 1] = member
+  end
+  shared.posted[marker] = place .. ' ' .. cost
+  shared.markers[#shared.markers + 1], shared.markers[#shared.markers + 2] = marker, shared.posted[marker]
+  change(shared, 'held', 0 - (amount or 0))
+  change(shared, 'spent', paid)
+  for leg = at + 17, at + 14 + 3 * tonumber(legs), 3 do
+    change(shared, args[leg] .. ':fee', tonumber(args[leg + 1]))
+    change(shared, args[leg] .. ':earned', tonumber(args[leg + 2]))
+  end
+  add_use(usage, key_id, model, args[1], args, at + 13, cost)
   return { 'ok', cost, text(amount and amount - paid or 0) }
+end
+
+-- What the records of one post have in common: the shard's sums, its expiring holds, the markers.
+local function write_shared(shared)
+  if #shared.members > 0 then
+    redis.call('ZREM', shared.expiry, unpack(shared.members))
+  end
+  if #shared.markers == 0 then
+    return
+  end
+  redis.call('MSET', unpack(shared.markers))
+  local row = { shared.totals }
+  for at, sum in ipairs(redis.call('HMGET', shared.totals, unpack(shared.columns))) do
+    local column = shared.columns[at]
+    row[2 * at], row[2 * at + 1] = column, text(tonumber(sum or 0) + shared.by[column])
+  end
+  redis.call('HSET', unpack(row))
+end
+
+-- Charges the calls of a shard, each for itself: what is wrong with one does not keep the others.
+--
+-- Keys: expiry, records, totals; of each call account, key, hold of version 1, marker, use of the day.
+-- Arguments: seconds to keep a day's use; of each call how many legs, account, member, key, record, model, cost, now,
+-- tokens used, starts of day, week and month, its four kinds of tokens; of each leg provider, fee, earned.
+local function post(keys, args)
+  local shared = { expiry = keys[1], records = keys[2], totals = keys[3], posted = {}, markers = {}, members = {},
+    columns = {}, by = {} }
+  local markers = {}
+  for first = 3, #keys - 1, 5 do
+    markers[#markers + 1] = keys[first + 4]
+  end
+  for at, posted in ipairs(redis.call('MGET', unpack(markers))) do
+    shared.posted[markers[at]] = posted
+  end
+  local answers, at = {}, 1
+  for first = 3, #keys - 1, 5 do
+    local is_done, answer = pcall(post_one, shared, keys, first, args, at)
+    answers[#answers + 1] = is_done and answer or { 'damaged', type(answer) == 'table' and answer.err or tostring(answer) }
+    at = at + 16 + 3 * tonumber(args[at + 1])
+  end
+  write_shared(shared)
+  return answers
 end
 
 local function void(keys, args)

@@ -1,0 +1,145 @@
+//! The posts of a shard, several in one function call where several come at once: each is charged for itself, and what
+//! they have in common is sent and written once.
+
+use std::time::Duration;
+
+use super::connection::{Call, Connection};
+use super::keys::{SHARDS, Shard, member};
+use super::rows::nano;
+use super::together::Together;
+use super::{texts, unexpected};
+use crate::calendar::{Day, Period};
+use crate::ledger::{LedgerError, Posted, UsageSums, other_key};
+use crate::limits::bounded;
+use crate::record::UsageRecord;
+
+/// Records charged by one call, so that none keeps the server for long: about a millisecond.
+const POSTS_AT_ONCE: usize = 64;
+
+/// What the function answers of one record: a status, then its particulars.
+type Answer = Result<Vec<String>, LedgerError>;
+
+/// Where the posts of each shard gather.
+pub(super) struct Posts {
+    shards: Vec<Together<Post, Answer>>,
+    usage_kept: Duration,
+}
+
+/// A record on its way, as the function takes it.
+struct Post {
+    keys: [String; 5],
+    args: Vec<Vec<u8>>,
+}
+
+impl Posts {
+    pub(super) fn new(usage_kept: Duration) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Together::default()).collect(),
+            usage_kept,
+        }
+    }
+
+    pub(super) async fn post(
+        &self,
+        connection: &Connection,
+        record: &UsageRecord,
+        now_ms: u64,
+    ) -> Result<Posted, LedgerError> {
+        record.check()?;
+        let shard = Shard::of(&record.account);
+        let marker = shard.marker(&member(&record.account, &record.call));
+        let post = Post::new(shard, record, now_ms)?;
+        let carry = |posts| self.carry(connection, shard, posts);
+        let gave_up = || Err(LedgerError::Unavailable("the post was given up on its way".into()));
+        let together = self.shards.get(usize::from(shard.name().number()));
+        let answer = match together {
+            Some(together) => together
+                .join(post, POSTS_AT_ONCE, carry)
+                .await
+                .unwrap_or_else(gave_up)?,
+            None => gave_up()?,
+        };
+        let posted = read(&answer, record)?;
+        connection.is_safe(shard, marker).await?;
+        Ok(posted)
+    }
+
+    async fn carry(&self, connection: &Connection, shard: Shard, posts: Vec<Post>) -> Vec<Answer> {
+        let count = posts.len();
+        let mut keys = vec![shard.expiry(), shard.records(), shard.totals()];
+        let mut args = vec![];
+        for post in posts {
+            keys.extend(post.keys);
+            args.extend(post.args);
+        }
+        let call = Call::new("post", &keys).arg(self.usage_kept.as_secs().max(1));
+        let call = args.iter().fold(call, |call, arg| call.arg(arg.as_slice()));
+        let answers: Result<Vec<Vec<String>>, _> = connection.call(&call).await;
+        match answers {
+            Ok(answers) if answers.len() == count => answers.into_iter().map(Ok).collect(),
+            Ok(answers) => vec![Err(unexpected(&answers.concat())); count],
+            Err(error) => vec![Err(error); count],
+        }
+    }
+}
+
+impl Post {
+    fn new(shard: Shard, record: &UsageRecord, now_ms: u64) -> Result<Self, LedgerError> {
+        let json =
+            serde_json::to_vec(record).map_err(|_| LedgerError::Damaged("the record cannot be written".into()))?;
+        let member = member(&record.account, &record.call);
+        let keys = [
+            shard.account(record.account.as_str()),
+            shard.api_key(&record.key),
+            shard.hold(&member),
+            shard.marker(&member),
+            shard.usage(&record.account, Day::of(record.created_ms)),
+        ];
+        let used = record.billed.prompt.saturating_add(record.billed.completion);
+        let number = |number: u64| number.to_string().into_bytes();
+        let mut args = vec![
+            record.legs.len().to_string().into_bytes(),
+            record.account.as_str().into(),
+            member.into_bytes(),
+            record.key.as_str().into(),
+            json,
+            record.model.as_str().into(),
+            number(record.cost.get()),
+            number(now_ms),
+            number(bounded(used)),
+        ];
+        let periods = [Period::Day, Period::Week, Period::Month];
+        args.extend(periods.map(|period| number(period.start_ms(now_ms))));
+        let [_, tokens @ .., _] = UsageSums::of(record).numbers();
+        args.extend(tokens.map(number));
+        for leg in &record.legs {
+            args.extend([
+                leg.provider.as_str().into(),
+                number(leg.fee.get()),
+                number(leg.earned.get()),
+            ]);
+        }
+        Ok(Self { keys, args })
+    }
+}
+
+fn read(answer: &[String], record: &UsageRecord) -> Result<Posted, LedgerError> {
+    Err(match texts(answer)[..] {
+        [status @ ("ok" | "again"), charged, released] => {
+            return Ok(Posted {
+                fresh: status == "ok",
+                charged: nano(charged)?,
+                released: nano(released)?,
+            });
+        }
+        ["above_hold", held] => LedgerError::CostAboveHold {
+            cost: record.cost,
+            held: nano(held)?,
+        },
+        ["too_large"] => LedgerError::TooLarge("the sum of all costs"),
+        ["other_key"] => other_key(&record.call),
+        ["unknown_account"] => LedgerError::UnknownAccount(record.account.clone()),
+        ["damaged", why] => LedgerError::Damaged(why.to_owned()),
+        _ => unexpected(answer),
+    })
+}
