@@ -341,9 +341,7 @@ impl Ledger for RedisLedger {
     async fn earnings(&self) -> Result<Vec<Earnings>, LedgerError> {
         let mut all = BTreeMap::new();
         for shard in Shard::all() {
-            for key in [shard.totals(), shard.earnings()] {
-                rows::add_earnings(&mut all, &self.connection.row(&key).await?)?;
-            }
+            rows::add_earnings(&mut all, &self.connection.row(&shard.totals()).await?)?;
         }
         Ok(all.into_values().collect())
     }
@@ -351,9 +349,9 @@ impl Ledger for RedisLedger {
     async fn totals(&self) -> Result<Totals, LedgerError> {
         let mut totals = Totals::default();
         for shard in Shard::all() {
-            let call = Call::new("totals", &[shard.totals(), shard.earnings(), shard.expiry()]);
-            let (row, before, holds): (Row, Row, u64) = self.connection.call(&call).await?;
-            rows::add_totals(&mut totals, &row, &before, holds)?;
+            let call = Call::new("totals", &[shard.totals(), shard.holds()]);
+            let (row, held, holds): (Row, String, u64) = self.connection.call(&call).await?;
+            rows::add_totals(&mut totals, &row, rows::nano(&held)?, holds)?;
         }
         Ok(totals)
     }

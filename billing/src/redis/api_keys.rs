@@ -92,7 +92,8 @@ pub(super) async fn revoke(
         return Ok(None);
     };
     let shard = Shard::of(&owner);
-    let call = Call::new("revoke_key", &[shard.api_key(key)]).arg(now_ms);
+    let call = Call::new("revoke_key", &[shard.account(owner.as_str()), shard.api_key(key)]);
+    let call = call.arg(key.as_str()).arg(now_ms);
     rows::key(&connection.call_safe(shard, &call).await?)
 }
 
@@ -111,7 +112,8 @@ pub(super) async fn update(
     columns.extend(change.limits.iter().flat_map(rows::limit_columns));
     let gone = columns.iter().filter(|(_, value)| value.is_none());
     let shard = Shard::of(&owner);
-    let call = Call::new("update_key", &[shard.api_key(key)]).arg(gone.clone().count());
+    let call = Call::new("update_key", &[shard.account(owner.as_str()), shard.api_key(key)]);
+    let call = call.arg(key.as_str()).arg(gone.clone().count());
     let call = gone.fold(call, |call, (column, _)| call.arg(*column));
     let stays = columns
         .iter()
@@ -151,7 +153,7 @@ pub(super) async fn spent(
     key: &KeyId,
 ) -> Result<Option<Nano>, LedgerError> {
     let known = known(connection, account, key).await?;
-    known.map(|(row, packed)| rows::key_spent(&row, &packed)).transpose()
+    known.map(|(_, packed)| rows::key_spent(&packed)).transpose()
 }
 
 /// The account that a key belongs to.

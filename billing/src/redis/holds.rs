@@ -1,8 +1,10 @@
 //! What calls do to balances, each one function call: reserve, void, renew; and the sweep over all shards.
 
+use futures_util::future::join_all;
+
 use super::connection::{Call, Connection};
 use super::keys::{Shard, member};
-use super::rows::{nano, packed_limits};
+use super::rows::{self, nano, packed_limits};
 use super::{texts, unexpected};
 use crate::calendar::Period;
 use crate::id::{AccountId, CallId};
@@ -10,20 +12,14 @@ use crate::ledger::{LedgerError, Reserve, ReserveError, Reserved, Swept};
 use crate::limits::{Bucket, KeyLimits, Limit, RateState, bounded};
 use crate::money::Nano;
 
-/// Holds given back by one command, so that no sweep keeps the server for long.
+/// Holds looked at by one command, and given back by one, so that no sweep keeps the server for long.
+const HOLDS_AT_ONCE: usize = 1_000;
 const SWEEP_BATCH: usize = 128;
 
 pub(super) async fn reserve(connection: &Connection, ask: &Reserve) -> Result<Reserved, ReserveError> {
     let (shard, member) = (Shard::of(&ask.account), member(&ask.account, &ask.call));
-    let account = ask.account.as_str();
-    let keys = [
-        shard.account(account),
-        shard.api_key(&ask.key),
-        shard.expiry(),
-        shard.totals(),
-    ];
+    let keys = [shard.account(ask.account.as_str()), shard.holds()];
     let call = Call::new("reserve", &keys)
-        .arg(account)
         .arg(&member)
         .arg(ask.key.as_str())
         .arg(ask.quote.get())
@@ -100,12 +96,7 @@ fn reserved(answer: &[String], ask: &Reserve) -> Option<Result<Reserved, Reserve
 
 pub(super) async fn void(connection: &Connection, account: &AccountId, call: &CallId) -> Result<Nano, LedgerError> {
     let (shard, member) = (Shard::of(account), member(account, call));
-    let keys = [
-        shard.account(account.as_str()),
-        shard.hold(&member),
-        shard.expiry(),
-        shard.totals(),
-    ];
+    let keys = [shard.account(account.as_str()), shard.holds()];
     let released: String = connection.call(&Call::new("void", &keys).arg(&member)).await?;
     nano(&released)
 }
@@ -117,43 +108,61 @@ pub(super) async fn renew(
     expires_ms: u64,
 ) -> Result<bool, LedgerError> {
     let (shard, member) = (Shard::of(account), member(account, call));
-    let keys = [shard.account(account.as_str()), shard.hold(&member), shard.expiry()];
-    let call = Call::new("renew", &keys).arg(&member).arg(expires_ms);
+    let call = Call::new("renew", &[shard.holds()]).arg(&member).arg(expires_ms);
     connection.call(&call).await
 }
 
+/// Gives back what has expired in every shard that can be reached.
+///
+/// # Errors
+/// The first of the shards that cannot be, once the others have been swept.
 pub(super) async fn sweep(connection: &Connection, now_ms: u64) -> Result<Swept, LedgerError> {
-    let mut swept = Swept::default();
-    for shard in Shard::all() {
-        while sweep_batch(connection, shard, now_ms, &mut swept).await? {}
-    }
-    Ok(swept)
+    let shards = join_all(Shard::all().map(|shard| sweep_shard(connection, shard, now_ms))).await;
+    shards.into_iter().try_fold(Swept::default(), |swept, shard| {
+        let shard = shard?;
+        let released = swept.released.plus(shard.released);
+        Ok(Swept {
+            holds: swept.holds.saturating_add(shard.holds),
+            released: released.map_err(|_| LedgerError::TooLarge("the sum of all holds"))?,
+        })
+    })
 }
 
-/// Gives back up to a batch of a shard's expired holds. True if there may be more.
-async fn sweep_batch(
+/// Looks through a shard's holds, of which there are as many as calls that live.
+async fn sweep_shard(connection: &Connection, shard: Shard, now_ms: u64) -> Result<Swept, LedgerError> {
+    let (mut swept, mut cursor) = (Swept::default(), 0_u64);
+    loop {
+        let mut look = redis::cmd("HSCAN");
+        look.arg(shard.holds()).arg(cursor).arg("COUNT").arg(HOLDS_AT_ONCE);
+        let (next, found): (u64, Vec<(String, Vec<u8>)>) = connection.send(&look).await?;
+        let mut expired = Vec::new();
+        for (member, hold) in found {
+            if rows::hold_expires_ms(&hold)? <= now_ms {
+                expired.push(member);
+            }
+        }
+        for members in expired.chunks(SWEEP_BATCH) {
+            give_back(connection, shard, members, now_ms, &mut swept).await?;
+        }
+        cursor = next;
+        if cursor == 0 {
+            return Ok(swept);
+        }
+    }
+}
+
+async fn give_back(
     connection: &Connection,
     shard: Shard,
+    members: &[String],
     now_ms: u64,
     swept: &mut Swept,
-) -> Result<bool, LedgerError> {
-    let expiry = shard.expiry();
-    let mut find = redis::cmd("ZRANGEBYSCORE");
-    find.arg(&expiry)
-        .arg("-inf")
-        .arg(now_ms)
-        .arg("LIMIT")
-        .arg(0)
-        .arg(SWEEP_BATCH);
-    let members: Vec<String> = connection.send(&find).await?;
-    if members.is_empty() {
-        return Ok(false);
-    }
-    let mut keys = vec![expiry, shard.totals()];
-    for member in &members {
+) -> Result<(), LedgerError> {
+    let mut keys = vec![shard.holds()];
+    for member in members {
         let account = member.rsplit_once(':').map(|(account, _)| account);
         let account = account.ok_or_else(|| LedgerError::Damaged(format!("`{member}` is no hold")))?;
-        keys.extend([shard.account(account), shard.hold(member)]);
+        keys.push(shard.account(account));
     }
     let call = Call::new("sweep", &keys).arg(now_ms);
     let call = members.iter().fold(call, |call, member| call.arg(member));
@@ -163,5 +172,5 @@ async fn sweep_batch(
         swept.released = sum.map_err(|_| LedgerError::TooLarge("the sum of all holds"))?;
         swept.holds = swept.holds.saturating_add(1);
     }
-    Ok(members.len() == SWEEP_BATCH)
+    Ok(())
 }

@@ -49,9 +49,9 @@ impl Shard {
         self.key("accounts")
     }
 
-    /// Sorted set of `account:call`, by when the hold expires.
-    pub(super) fn expiry(self) -> String {
-        self.key("expiry")
+    /// Hash of `account:call`, with what the call holds.
+    pub(super) fn holds(self) -> String {
+        self.key("holds")
     }
 
     /// Stream of records.
@@ -59,17 +59,12 @@ impl Shard {
         self.key("records")
     }
 
-    /// Hash of `provider:fee` and `provider:earned`, as version 1 left it.
-    pub(super) fn earnings(self) -> String {
-        self.key("earnings")
-    }
-
-    /// Hash of the sums over the shard's accounts, and of `provider:fee` and `provider:earned`.
+    /// Hash of what the shard's accounts deposited and spent, and of `provider:fee` and `provider:earned`.
     pub(super) fn totals(self) -> String {
         self.key("totals")
     }
 
-    /// Hash of an account's name and balances, of its holds, and of what is used of its keys.
+    /// Hash of an account's name and balances, of what its keys may, and of what is used of them.
     pub(super) fn account(self, account: &str) -> String {
         self.key(&format!("account:{account}"))
     }
@@ -84,17 +79,12 @@ impl Shard {
         self.key(&format!("key:{key}"))
     }
 
-    /// The amount a call holds, as version 1 left it; `member` as in [`member`].
-    pub(super) fn hold(self, member: &str) -> String {
-        self.key(&format!("hold:{member}"))
-    }
-
     /// Hash of `key:model`, with what was used of them on a day.
     pub(super) fn usage(self, account: &AccountId, day: Day) -> String {
         self.key(&format!("usage:{account}:{}", day.number()))
     }
 
-    /// Where a call's record lies in the stream, and what it cost.
+    /// Where a call's record lies in the stream, and what it cost; `member` as in [`member`].
     pub(super) fn marker(self, member: &str) -> String {
         self.key(&format!("record:{member}"))
     }
@@ -181,10 +171,9 @@ mod tests {
             shard.account(account.as_str()),
             shard.account_keys(account.as_str()),
             shard.api_key(&key),
-            shard.hold(&member),
             shard.marker(&member),
             shard.deposit(&account, "a{b}c"),
-            shard.expiry(),
+            shard.holds(),
             shard.synced(),
             shard.usage(&account, Day::default()),
         ] {

@@ -27,7 +27,7 @@ pub(super) struct Posts {
 
 /// A record on its way, as the function takes it.
 struct Post {
-    keys: [String; 5],
+    keys: [String; 3],
     args: Vec<Vec<u8>>,
 }
 
@@ -66,7 +66,7 @@ impl Posts {
 
     async fn carry(&self, connection: &Connection, shard: Shard, posts: Vec<Post>) -> Vec<Answer> {
         let count = posts.len();
-        let mut keys = vec![shard.expiry(), shard.records(), shard.totals()];
+        let mut keys = vec![shard.holds(), shard.records(), shard.totals()];
         let mut args = vec![];
         for post in posts {
             keys.extend(post.keys);
@@ -90,8 +90,6 @@ impl Post {
         let member = member(&record.account, &record.call);
         let keys = [
             shard.account(record.account.as_str()),
-            shard.api_key(&record.key),
-            shard.hold(&member),
             shard.marker(&member),
             shard.usage(&record.account, Day::of(record.created_ms)),
         ];
@@ -99,14 +97,13 @@ impl Post {
         let number = |number: u64| number.to_string().into_bytes();
         let mut args = vec![
             record.legs.len().to_string().into_bytes(),
-            record.account.as_str().into(),
             member.into_bytes(),
             record.key.as_str().into(),
             json,
             record.model.as_str().into(),
             number(record.cost.get()),
-            number(now_ms),
             number(bounded(used)),
+            number(now_ms),
         ];
         let periods = [Period::Day, Period::Week, Period::Month];
         args.extend(periods.map(|period| number(period.start_ms(now_ms))));

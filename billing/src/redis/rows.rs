@@ -143,24 +143,26 @@ pub(super) fn numbers<const COUNT: usize>(packed: &[u8]) -> Result<[u64; COUNT],
     numbers.ok_or_else(|| damaged("a row of numbers"))
 }
 
-/// What is used of a key, as a function packed it: thirteen numbers, and since version 3 one more.
-fn packed_use(packed: &[u8]) -> Result<[u64; 13], LedgerError> {
-    const OF_VERSION_2: usize = 13 * 8;
-    numbers(packed.get(..OF_VERSION_2).unwrap_or(packed))
+/// How many numbers say what is used of a key.
+const USE: usize = 14;
+
+/// When a hold expires, in Unix milliseconds.
+pub(super) fn hold_expires_ms(packed: &[u8]) -> Result<u64, LedgerError> {
+    let [_, _, _, _, expires_ms] = numbers(packed.get(..40).ok_or_else(|| damaged("a hold"))?)?;
+    Ok(expires_ms)
 }
 
-/// All that was ever spent with a key: what version 1 wrote down, and since.
-pub(super) fn key_spent(row: &Row, packed: &[u8]) -> Result<Nano, LedgerError> {
-    let [.., spent] = packed_use(packed)?;
-    let spent = amount(row, "spent")?.plus(Nano::saturating(spent));
-    spent.map_err(|_| LedgerError::TooLarge("what the key spent"))
+/// All that was ever spent with a key.
+pub(super) fn key_spent(packed: &[u8]) -> Result<Nano, LedgerError> {
+    let [.., spent, _] = numbers::<USE>(packed)?;
+    Ok(Nano::saturating(spent))
 }
 
 /// What is used of a key at a moment.
 pub(super) fn key_use(row: &Row, packed: &[u8], now_ms: u64) -> Result<KeyUse, LedgerError> {
-    let [holds, held, requests, requests_ms, tokens, tokens_ms, periods @ .., _] = packed_use(packed)?;
+    let [holds, held, requests, requests_ms, tokens, tokens_ms, periods @ .., _, _] = numbers::<USE>(packed)?;
     let limits = limits(row)?;
-    let spent = key_spent(row, packed)?;
+    let spent = key_spent(packed)?;
     let spending = spending(periods);
     let since = |period| spending.since(period, spent, now_ms);
     let rate =
@@ -206,15 +208,15 @@ pub(super) fn key_columns(key: &KeyRecord) -> Vec<(&'static str, String)> {
     columns
 }
 
-/// Adds one shard's sums and its number of holds to `totals`.
-pub(super) fn add_totals(totals: &mut Totals, row: &Row, before: &Row, holds: u64) -> Result<(), LedgerError> {
+/// Adds one shard's sums, what is held in it and its number of holds to `totals`.
+pub(super) fn add_totals(totals: &mut Totals, row: &Row, held: Nano, holds: u64) -> Result<(), LedgerError> {
     let plus = |sum: &mut Nano, more: Nano| {
         *sum = sum
             .plus(more)
             .map_err(|_| LedgerError::TooLarge("the sum over all accounts"))?;
         Ok::<_, LedgerError>(())
     };
-    let (deposited, held, spent) = (amount(row, "deposited")?, amount(row, "held")?, amount(row, "spent")?);
+    let (deposited, spent) = (amount(row, "deposited")?, amount(row, "spent")?);
     plus(&mut totals.deposited, deposited)?;
     plus(&mut totals.held, held)?;
     plus(&mut totals.spent, spent)?;
@@ -223,7 +225,6 @@ pub(super) fn add_totals(totals: &mut Totals, row: &Row, before: &Row, holds: u6
     totals.available = totals.available.saturating_add(available);
     let mut earnings = BTreeMap::new();
     add_earnings(&mut earnings, row)?;
-    add_earnings(&mut earnings, before)?;
     for earned in earnings.into_values() {
         plus(&mut totals.fees, earned.fee)?;
         plus(&mut totals.earned, earned.earned)?;
@@ -232,7 +233,7 @@ pub(super) fn add_totals(totals: &mut Totals, row: &Row, before: &Row, holds: u6
     Ok(())
 }
 
-/// Adds one shard's earnings to those of the others, wherever the shard has them.
+/// Adds one shard's earnings to those of the others.
 pub(super) fn add_earnings(all: &mut BTreeMap<ProviderId, Earnings>, row: &Row) -> Result<(), LedgerError> {
     for (column, text) in row {
         // The other columns are the shard's sums.

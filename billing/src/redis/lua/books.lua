@@ -2,11 +2,18 @@
 local function create_account(keys, args)
   local account, accounts = unpack(keys)
   if redis.call('EXISTS', account) == 0 then
-    redis.call('HSET', account, 'id', args[1], 'name', args[2], 'created_ms', args[3], 'deposited', 0, 'available', 0,
-      'held', 0, 'spent', 0)
+    redis.call('HSET', account, 'id', args[1], 'name', args[2], 'created_ms', args[3], 'deposited', 0, 'money',
+      struct.pack(MONEY, 0, 0, 0))
     redis.call('SADD', accounts, args[1])
   end
   return account_row(account)
+end
+
+-- Tells reserves what a key may.
+local function write_grant(account, key, id)
+  local revoked_ms, expires_ms, limits = unpack(redis.call('HMGET', key, 'revoked_ms', 'expires_ms', 'limits'))
+  local grant = { revoked_ms or '-', expires_ms or '-', limits or UNLIMITED }
+  redis.call('HSET', account, 'key:' .. id, table.concat(grant, ' '))
 end
 
 -- The arguments after the first two are the key's columns and values.
@@ -21,28 +28,32 @@ local function create_key(keys, args)
     return stored == hash and 'ok' or 'conflict'
   end
   redis.call('HSET', key, 'id', id, 'hash', hash, unpack(args, 3))
+  write_grant(account, key, id)
   redis.call('SADD', account_keys, id)
   return 'ok'
 end
 
--- First how many columns are to go, then those, then columns and their values.
+-- After the key's id, how many columns are to go, then those, then columns and their values.
 local function update_key(keys, args)
-  local key, gone = keys[1], tonumber(args[1])
+  local account, key = unpack(keys)
+  local id, gone = args[1], tonumber(args[2])
   if redis.call('EXISTS', key) == 1 then
     if gone > 0 then
-      redis.call('HDEL', key, unpack(args, 2, gone + 1))
+      redis.call('HDEL', key, unpack(args, 3, gone + 2))
     end
-    if #args > gone + 1 then
-      redis.call('HSET', key, unpack(args, gone + 2))
+    if #args > gone + 2 then
+      redis.call('HSET', key, unpack(args, gone + 3))
     end
+    write_grant(account, key, id)
   end
   return redis.call('HGETALL', key)
 end
 
 local function revoke_key(keys, args)
-  local key = keys[1]
+  local account, key = unpack(keys)
   if redis.call('EXISTS', key) == 1 then
-    redis.call('HSETNX', key, 'revoked_ms', args[1])
+    redis.call('HSETNX', key, 'revoked_ms', args[2])
+    write_grant(account, key, args[1])
   end
   return redis.call('HGETALL', key)
 end
@@ -73,9 +84,13 @@ local function trim(keys, args)
   return redis.call('XTRIM', keys[1], 'MINID', before)
 end
 
--- The shard's sums, what version 1 wrote of earnings, and the number of holds, at one moment.
+-- The shard's sums, what is held in it, and the number of holds, at one moment.
 local function totals(keys)
-  return { redis.call('HGETALL', keys[1]), redis.call('HGETALL', keys[2]), redis.call('ZCARD', keys[3]) }
+  local held, holds = 0, redis.call('HVALS', keys[2])
+  for _, hold in ipairs(holds) do
+    held = held + read_hold(hold).amount
+  end
+  return { redis.call('HGETALL', keys[1]), text(held), #holds }
 end
 
 -- Takes, renews or gives up a lease, by the server's clock.

@@ -2,20 +2,18 @@
 
 -- The Redis ledger, version 3: this file, limits.lua, money.lua and books.lua, loaded as one library. Whoever changes
 -- what a function means, takes or returns raises the version here, in `register` below, and in keys.rs: gateways of
--- two versions may share one server. (A version leaves the holds of later ones alone and settles those of earlier ones:
--- version 1's lie in keys of their own, version 2's do not say when their tokens were taken. Earlier versions cannot
--- show accounts and keys that later ones have written to.)
+-- two versions may share one server. What versions 1 and 2 wrote, which were never released, is not read.
 --
 -- Each command inside of a function costs as much as all of its arithmetic, so what a step needs lies together: in the
--- account's hash its balances (`available`, `held`, `spent`), its holds (`hold:` and the call: amount, tokens, key; if
--- the key's tokens are limited, also when they were taken and the limit) and what is used of its keys (`use:` and the
--- key, see limits.lua); in the shard's hash the same sums and, as `provider:fee` and `provider:earned`, what providers
--- earned. What is available in a shard is not kept: it is what was deposited less what is held and spent.
+-- account's hash its balances (`money`), of each of its keys what it may (`key:` and the key) and what is used of it
+-- (`use:` and the key, see limits.lua); in one hash of the shard all holds by call, in another what was deposited and
+-- spent in the shard and, as `provider:fee` and `provider:earned`, what providers earned. What follows from those is not
+-- kept: a shard's holds add up to what is held in it, and what is neither held nor spent is available.
 --
 -- Every key a function touches is passed to it, and all of them carry the same {hash tag}. Amounts and their sums are
--- integers of at most 2^53 - 1 either side of zero, which Lua's doubles keep exact; they go to Redis as text, made by
--- `text`, since what Redis makes of a Lua number is slow. Nothing is written before every reason to refuse has been
--- checked, since Redis does not undo what a failed function wrote.
+-- integers of at most 2^53 - 1 either side of zero, which Lua's doubles keep exact; alone they go to Redis as text, made
+-- by `text`, since what Redis makes of a Lua number is slow, together they are packed, lowest byte first. Nothing is
+-- written before every reason to refuse has been checked, since Redis does not undo what a failed function wrote.
 local MAX = 9007199254740991
 
 local function register(name, callback, flag)
@@ -27,7 +25,36 @@ local function text(number)
   return string.format('%d', number)
 end
 
+-- What is available (below zero after a late post that the balance could not pay), held and spent.
+local MONEY = '<i8i8i8'
+
 -- Whole hashes are only read where few columns can be.
 local function account_row(account)
-  return redis.call('HMGET', account, 'id', 'name', 'created_ms', 'deposited', 'available', 'held', 'spent')
+  local row = redis.call('HMGET', account, 'id', 'name', 'created_ms', 'deposited', 'money')
+  if row[5] then
+    local available, held, spent = struct.unpack(MONEY, row[5])
+    row[5], row[6], row[7] = text(available), text(held), text(spent)
+  end
+  return row
 end
+
+-- What a hold says: amount, tokens, when those were taken, of how many a minute, when it expires, and the key.
+local HOLD = '<i8i8i8i8i8'
+local KEY_AT = 41
+
+local function write_hold(hold)
+  return struct.pack(HOLD, hold.amount, hold.tokens, hold.taken_ms, hold.per_min or -1, hold.expires_ms) .. hold.key
+end
+
+local function read_hold(found)
+  local amount, tokens, taken_ms, per_min, expires_ms = struct.unpack(HOLD, found)
+  return {
+    amount = amount, tokens = tokens, taken_ms = taken_ms, per_min = per_min >= 0 and per_min or nil,
+    expires_ms = expires_ms, key = string.sub(found, KEY_AT),
+  }
+end
+
+-- What a key may: when it was revoked, when it expires, limits of requests, tokens, concurrent calls, budget and period;
+-- `-` for none.
+local GRANT = '^(%S+) (%S+) ((%S+) (%S+) (%S+) (%S+) (%S+))$'
+local UNLIMITED = '- - - - -'

@@ -1,11 +1,10 @@
 -- Limits of keys: the arithmetic of limits.rs, which says what it means. What is used of a key is fourteen 64-bit
 -- integers, lowest byte first: how many holds, how much they hold; of both buckets what is missing and when that was so;
--- of day, week and month when it began and what was spent; all that was ever spent (since version 2: what was before
--- stands in the key's own column `spent`); and when the bucket of tokens was last empty (since version 3).
+-- of day, week and month when it began and what was spent; all that was ever spent; and when nothing was last missing of
+-- the bucket of tokens.
 local HOLDS, HELD, REQUESTS, TOKENS, SPENT, UNUSED = 1, 2, 3, 5, 13, 14
 local PERIODS = { day = 7, week = 9, month = 11 }
 local USE = '<I8I8I8I8I8I8I8I8I8I8I8I8I8I8'
-local USE_OF_VERSION_2 = '<I8I8I8I8I8I8I8I8I8I8I8I8I8'
 
 -- What one counted thing weighs in a bucket.
 local UNITS = 60000
@@ -15,11 +14,6 @@ local DEBT = 10
 local function read_use(packed)
   if not packed then
     return { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
-  end
-  if #packed == 104 then
-    local use = { struct.unpack(USE_OF_VERSION_2, packed) }
-    use[UNUSED] = 0
-    return use
   end
   return { struct.unpack(USE, packed) }
 end
