@@ -29,7 +29,7 @@ use self::connection::{Call, Connection};
 use self::keys::{Shard, member};
 use self::posts::Posts;
 use self::rows::Row;
-use crate::calendar::Day;
+use crate::calendar::{Day, Period};
 use crate::id::{AccountId, CallId, KeyId, ProviderId};
 use crate::key::{KeyChange, KeyHash, KeyRecord};
 use crate::ledger::{
@@ -152,6 +152,11 @@ fn late(deadline: Duration) -> LedgerError {
 /// The server answered with something no function of the library answers.
 fn unexpected(answer: &[String]) -> LedgerError {
     LedgerError::Damaged(format!("Redis answered {answer:?}"))
+}
+
+/// When the periods of budgets began: the functions leave the calendar to this side.
+fn starts(now_ms: u64) -> [u64; 3] {
+    [Period::Day, Period::Week, Period::Month].map(|period| period.start_ms(now_ms))
 }
 
 /// The functions' answers as text: a status, then its particulars.

@@ -4,9 +4,8 @@ use futures_util::future::join_all;
 
 use super::connection::{Call, Connection};
 use super::keys::{Shard, member};
-use super::rows::{self, nano, packed_limits};
-use super::{texts, unexpected};
-use crate::calendar::Period;
+use super::rows::{self, nano, packed, packed_limits};
+use super::{starts, texts, unexpected};
 use crate::id::{AccountId, CallId};
 use crate::ledger::{LedgerError, Reserve, ReserveError, Reserved, Swept};
 use crate::limits::{Bucket, KeyLimits, Limit, RateState, bounded};
@@ -19,23 +18,23 @@ const SWEEP_BATCH: usize = 128;
 pub(super) async fn reserve(connection: &Connection, ask: &Reserve) -> Result<Reserved, ReserveError> {
     let (shard, member) = (Shard::of(&ask.account), member(&ask.account, &ask.call));
     let keys = [shard.account(ask.account.as_str()), shard.holds()];
+    let [day, week, month] = starts(ask.now_ms);
+    let numbers = packed([
+        ask.quote.get(),
+        ask.quote_min.min(ask.quote).get(),
+        bounded(ask.tokens),
+        ask.now_ms,
+        ask.expires_ms,
+        day,
+        week,
+        month,
+    ]);
     let call = Call::new("reserve", &keys)
         .arg(&member)
         .arg(ask.key.as_str())
-        .arg(ask.quote.get())
-        .arg(ask.quote_min.min(ask.quote).get())
-        .arg(bounded(ask.tokens))
-        .arg(ask.now_ms)
-        .arg(ask.expires_ms);
-    let answer: Vec<String> = connection.call(&starts(call, ask.now_ms)).await?;
+        .arg(numbers);
+    let answer: Vec<String> = connection.call(&call).await?;
     reserved(&answer, ask).unwrap_or_else(|| Err(unexpected(&answer).into()))
-}
-
-/// When the periods of budgets began: the calendar is left to this side.
-fn starts(call: Call, now_ms: u64) -> Call {
-    [Period::Day, Period::Week, Period::Month]
-        .iter()
-        .fold(call, |call, period| call.arg(period.start_ms(now_ms)))
 }
 
 /// What the function's answer says; `None` if it says nothing known.

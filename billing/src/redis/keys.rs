@@ -64,7 +64,8 @@ impl Shard {
         self.key("totals")
     }
 
-    /// Hash of an account's name and balances, of what its keys may, and of what is used of them.
+    /// Hash of an account's name and balances, of what its keys may, what is used of them, and what they used of models on
+    /// the latest day.
     pub(super) fn account(self, account: &str) -> String {
         self.key(&format!("account:{account}"))
     }
@@ -79,7 +80,7 @@ impl Shard {
         self.key(&format!("key:{key}"))
     }
 
-    /// Hash of `key:model`, with what was used of them on a day.
+    /// Hash of `key:model`, with what was used of them on a day that is over.
     pub(super) fn usage(self, account: &AccountId, day: Day) -> String {
         self.key(&format!("usage:{account}:{}", day.number()))
     }

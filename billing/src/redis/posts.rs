@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::connection::{Call, Connection};
 use super::keys::{SHARDS, Shard, member};
-use super::rows::nano;
+use super::rows::{nano, packed};
 use super::together::Together;
-use super::{texts, unexpected};
-use crate::calendar::{Day, Period};
+use super::{starts, texts, unexpected};
+use crate::calendar::Day;
 use crate::ledger::{LedgerError, Posted, UsageSums, other_key};
 use crate::limits::bounded;
 use crate::record::UsageRecord;
@@ -94,27 +94,31 @@ impl Post {
             shard.usage(&record.account, Day::of(record.created_ms)),
         ];
         let used = record.billed.prompt.saturating_add(record.billed.completion);
-        let number = |number: u64| number.to_string().into_bytes();
+        let [day, week, month] = starts(now_ms);
+        let [_, prompt, cached, completion, reasoning, cost] = UsageSums::of(record).numbers();
+        let numbers = packed([
+            u64::try_from(record.legs.len()).unwrap_or(u64::MAX),
+            cost,
+            bounded(used),
+            now_ms,
+            day,
+            week,
+            month,
+            Day::of(record.created_ms).number().into(),
+            prompt,
+            cached,
+            completion,
+            reasoning,
+        ]);
         let mut args = vec![
-            record.legs.len().to_string().into_bytes(),
             member.into_bytes(),
             record.key.as_str().into(),
             json,
             record.model.as_str().into(),
-            number(record.cost.get()),
-            number(bounded(used)),
-            number(now_ms),
+            numbers,
         ];
-        let periods = [Period::Day, Period::Week, Period::Month];
-        args.extend(periods.map(|period| number(period.start_ms(now_ms))));
-        let [_, tokens @ .., _] = UsageSums::of(record).numbers();
-        args.extend(tokens.map(number));
         for leg in &record.legs {
-            args.extend([
-                leg.provider.as_str().into(),
-                number(leg.fee.get()),
-                number(leg.earned.get()),
-            ]);
+            args.extend([leg.provider.as_str().into(), packed([leg.fee.get(), leg.earned.get()])]);
         }
         Ok(Self { keys, args })
     }

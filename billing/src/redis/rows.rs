@@ -143,6 +143,11 @@ pub(super) fn numbers<const COUNT: usize>(packed: &[u8]) -> Result<[u64; COUNT],
     numbers.ok_or_else(|| damaged("a row of numbers"))
 }
 
+/// Numbers as the functions take several of them: what [`numbers`] reads.
+pub(super) fn packed<const COUNT: usize>(numbers: [u64; COUNT]) -> Vec<u8> {
+    numbers.map(u64::to_le_bytes).as_flattened().to_vec()
+}
+
 /// How many numbers say what is used of a key.
 const USE: usize = 14;
 
@@ -160,7 +165,17 @@ pub(super) fn key_spent(packed: &[u8]) -> Result<Nano, LedgerError> {
 
 /// What is used of a key at a moment.
 pub(super) fn key_use(row: &Row, packed: &[u8], now_ms: u64) -> Result<KeyUse, LedgerError> {
-    let [holds, held, requests, requests_ms, tokens, tokens_ms, periods @ .., _, _] = numbers::<USE>(packed)?;
+    let [
+        holds,
+        held,
+        requests,
+        requests_ms,
+        tokens,
+        tokens_ms,
+        periods @ ..,
+        _,
+        _,
+    ] = numbers::<USE>(packed)?;
     let limits = limits(row)?;
     let spent = key_spent(packed)?;
     let spending = spending(periods);

@@ -215,6 +215,27 @@ pub async fn use_is_counted_by_day_key_and_model(world: &mut World) {
     check_sums(&*world.ledger).await;
 }
 
+pub async fn use_counts_on_the_day_of_the_call_in_whatever_order_it_is_posted(world: &mut World) {
+    let payer = world.payer(100_000).await;
+    let first = Day::of(START_MS);
+    let mut expected = std::collections::BTreeMap::<_, u64>::new();
+    for (at, day) in [2, 0, 2, 1, 0, 3, 3, 2, 9, 3, 9, 40].into_iter().enumerate() {
+        let cost = 10 + at as u64;
+        let call = world.hold(&payer, cost).await;
+        let mut record = world.record(&payer, call, cost);
+        record.created_ms = first.plus(day).start_ms();
+        world.ledger.post(&record, world.now_ms).await.expect("posted");
+        *expected.entry(first.plus(day)).or_default() += cost;
+        let found = world
+            .ledger
+            .usage(&payer.account, first, first.plus(60))
+            .await
+            .expect("usage");
+        let found: Vec<_> = found.iter().map(|line| (line.day, line.sums.cost.get())).collect();
+        assert_eq!(found, expected.clone().into_iter().collect::<Vec<_>>(), "after {at}");
+    }
+}
+
 pub async fn too_many_models_are_counted_as_others(world: &mut World) {
     const MODELS: u64 = 4_096;
     let payer = world.payer(100_000).await;
@@ -498,6 +519,7 @@ on_all!(books:
     a_long_stream_is_read_and_trimmed_while_it_grows,
     a_shard_that_is_not_has_no_records,
     use_is_counted_by_day_key_and_model,
+    use_counts_on_the_day_of_the_call_in_whatever_order_it_is_posted,
     too_many_models_are_counted_as_others,
     a_lease_has_one_holder,
     a_lease_wanted_by_many_goes_to_one,

@@ -144,7 +144,14 @@ async fn a_post_without_a_replica_is_answered_once_there_is_one() {
         master.info("slave0").contains("state=online")
     });
     assert_eq!(replica.info("master_link_status"), "up");
-    let posted = world.ledger.post(&record, world.now_ms).await.expect("posted");
+    // A replica on a busy machine may be later than the deadline: whoever posts asks again.
+    let started = Instant::now();
+    let posted = loop {
+        match world.ledger.post(&record, world.now_ms).await {
+            Ok(posted) => break posted,
+            Err(error) => assert!(started.elapsed() < Duration::from_secs(20), "{error}"),
+        }
+    };
     assert!(!posted.fresh, "it was charged before");
     let other = world.payer(500).await;
     world

@@ -64,6 +64,15 @@ local function key_use(keys, args)
   return { redis.call('HGETALL', key), redis.call('HGET', account, 'use:' .. args[1]) or '' }
 end
 
+-- What an account used: the rows that lie with it, and the hashes of days, at one moment.
+local function usage(keys)
+  local found = {}
+  for at, key in ipairs(keys) do
+    found[at] = redis.call('HGETALL', key)
+  end
+  return found
+end
+
 local function record(keys, args)
   local marker, records = unpack(keys)
   local posted = redis.call('GET', marker)
@@ -114,6 +123,7 @@ register('create_key', create_key)
 register('update_key', update_key)
 register('revoke_key', revoke_key)
 register('key_use', key_use, 'no-writes')
+register('usage', usage, 'no-writes')
 register('record', record, 'no-writes')
 register('trim', trim, 'allow-oom')
 register('totals', totals, 'no-writes')

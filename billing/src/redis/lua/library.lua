@@ -5,12 +5,13 @@
 -- two versions may share one server. What versions 1 and 2 wrote, which were never released, is not read.
 --
 -- Each command inside of a function costs as much as all of its arithmetic, so what a step needs lies together: in the
--- account's hash its balances (`money`), of each of its keys what it may (`key:` and the key) and what is used of it
--- (`use:` and the key, see limits.lua); in one hash of the shard all holds by call, in another what was deposited and
+-- account's hash its balances (`money`), of each of its keys what it may (`key:` and the key), what is used of it (`use:`
+-- and the key, see limits.lua) and what it used of each model on the latest day (`day:`, see money.lua); in one hash of the shard all holds by call, in another what was deposited and
 -- spent in the shard and, as `provider:fee` and `provider:earned`, what providers earned. What follows from those is not
 -- kept: a shard's holds add up to what is held in it, and what is neither held nor spent is available.
 --
--- Every key a function touches is passed to it, and all of them carry the same {hash tag}. Amounts and their sums are
+-- Every key a function touches is passed to it (but for the hash of an earlier day, when the next begins), and all of them
+-- carry the same {hash tag}. Amounts and their sums are
 -- integers of at most 2^53 - 1 either side of zero, which Lua's doubles keep exact; alone they go to Redis as text, made
 -- by `text`, since what Redis makes of a Lua number is slow, together they are packed, lowest byte first. Nothing is
 -- written before every reason to refuse has been checked, since Redis does not undo what a failed function wrote.

@@ -17,13 +17,15 @@ local function release(account, holds, member)
   return text(hold.amount)
 end
 
--- Where the arguments of `reserve` say when the periods began.
-local STARTS = { day = 8, week = 9, month = 10 }
+-- The numbers of a reserve: quote, least quote, tokens, now, expiry; when day, week and month began.
+local ASK = '<I8I8I8I8I8I8I8I8'
+local QUOTE, QUOTE_MIN, TOKENS_ASKED, NOW, EXPIRES = 1, 2, 3, 4, 5
+local STARTS = { day = 6, week = 7, month = 8 }
 
 -- Takes a request and its tokens from the buckets, or answers that a limit is reached. Returns as well of how many
 -- tokens a minute, and how much the budget leaves, if there is one.
-local function take(use, tokens, args, limits, requests, per_min, concurrent, budget, period)
-  local now = tonumber(args[6])
+local function take(use, ask, limits, requests, per_min, concurrent, budget, period)
+  local now, tokens = ask[NOW], ask[TOKENS_ASKED]
   requests, per_min, concurrent, budget = tonumber(requests), tonumber(per_min), tonumber(concurrent), tonumber(budget)
   local requests_used = requests and refill(use, REQUESTS, requests, now)
   local tokens_used = per_min and refill(use, TOKENS, per_min, now)
@@ -47,29 +49,30 @@ local function take(use, tokens, args, limits, requests, per_min, concurrent, bu
   if budget and period == 'never' then
     return nil, per_min, budget - use[SPENT] - use[HELD]
   end
-  return nil, per_min, budget and budget - spent_since(use, period, tonumber(args[STARTS[period]])) - use[HELD]
+  return nil, per_min, budget and budget - spent_since(use, period, ask[STARTS[period]]) - use[HELD]
 end
 
 -- The answer to a reserve whose hold is there: the client asks again where an answer was lost. Nothing is taken twice.
-local function reserved_before(found, use, limits, requests, per_min, args)
+local function reserved_before(found, use, limits, requests, per_min, key, ask)
   local hold = read_hold(found)
-  if hold.key ~= args[2] or hold.amount < tonumber(args[4]) or hold.amount > tonumber(args[3]) then
+  if hold.key ~= key or hold.amount < ask[QUOTE_MIN] or hold.amount > ask[QUOTE] then
     return { 'already_reserved' }
   end
   if limits == UNLIMITED then
     return { 'ok', text(hold.amount) }
   end
   local function used(bucket, limit)
-    return text(limit and refill(use, bucket, limit, tonumber(args[6])) or 0)
+    return text(limit and refill(use, bucket, limit, ask[NOW]) or 0)
   end
   return { 'ok', text(hold.amount), used(REQUESTS, tonumber(requests)), used(TOKENS, tonumber(per_min)), limits }
 end
 
--- Arguments: member, key, quote, least quote, tokens, now, expiry; starts of day, week and month.
+-- Arguments: member, key, numbers (ASK).
 local function reserve(keys, args)
   local account, holds = unpack(keys)
   local member, key = args[1], args[2]
-  local quote, quote_min, tokens, now = tonumber(args[3]), tonumber(args[4]), tonumber(args[5]), tonumber(args[6])
+  local ask = { struct.unpack(ASK, args[3]) }
+  local quote_min = ask[QUOTE_MIN]
   local used = 'use:' .. key
   local money, packed, grant = unpack(redis.call('HMGET', account, 'money', used, 'key:' .. key))
   if not money then
@@ -82,14 +85,14 @@ local function reserve(keys, args)
   if revoked_ms ~= '-' then
     return { 'key_revoked' }
   end
-  if key_expires_ms ~= '-' and tonumber(key_expires_ms) <= now then
+  if key_expires_ms ~= '-' and tonumber(key_expires_ms) <= ask[NOW] then
     return { 'key_expired' }
   end
   local available, held, spent = struct.unpack(MONEY, money)
   local use = read_use(packed)
   local refused, takes_tokens, left
   if limits ~= UNLIMITED then
-    refused, takes_tokens, left = take(use, tokens, args, limits, requests, per_min, concurrent, budget, period)
+    refused, takes_tokens, left = take(use, ask, limits, requests, per_min, concurrent, budget, period)
   end
   if not refused and left and left < quote_min then
     refused = { 'budget', text(left), limits }
@@ -97,14 +100,14 @@ local function reserve(keys, args)
   if not refused and available < quote_min then
     refused = { 'insufficient', text(available) }
   end
-  local amount = math.min(quote, left or quote, available)
+  local amount = math.min(ask[QUOTE], left or available, available)
   local hold = not refused and write_hold {
-    amount = amount, tokens = takes_tokens and tokens or 0, taken_ms = takes_tokens and use[TOKENS + 1] or 0,
-    per_min = takes_tokens, expires_ms = tonumber(args[7]), key = key,
+    amount = amount, tokens = takes_tokens and ask[TOKENS_ASKED] or 0, taken_ms = takes_tokens and use[TOKENS + 1] or 0,
+    per_min = takes_tokens, expires_ms = ask[EXPIRES], key = key,
   }
   if refused or redis.call('HSETNX', holds, member, hold) == 0 then
     local found = redis.call('HGET', holds, member)
-    return found and reserved_before(found, read_use(packed), limits, requests, per_min, args) or refused
+    return found and reserved_before(found, read_use(packed), limits, requests, per_min, key, ask) or refused
   end
   begin_hold(use, amount)
   redis.call('HSET', account, 'money', struct.pack(MONEY, available - amount, held + amount, spent), used,
@@ -115,42 +118,89 @@ local function reserve(keys, args)
   return { 'ok', text(amount), text(use[REQUESTS]), text(use[TOKENS]), limits }
 end
 
--- What a day's use of a key and a model adds to the day: six 64-bit integers in as many rows as there may be, then all
--- other models of a key in one.
+-- The numbers of a record: legs, cost, tokens used, now; when day, week and month began; the day of its use, four kinds of
+-- tokens.
+local CALL = '<I8I8I8I8I8I8I8I8I8I8I8I8'
+local LEGS, COST, TOKENS_USED, POSTED, DAY_START, DAY_OF, KINDS = 1, 2, 3, 4, 5, 8, 9
+
+-- What a key used of a model on a day: calls, four kinds of tokens, cost. The latest day's row lies with the account, as
+-- `day:` and the key and the model, behind the day; those of days that are over in a hash each. A day has so many rows,
+-- then all other models of a key in one.
 local ROWS_MAX = 4096
 local SUMS = '<I8I8I8I8I8I8'
+local DAY = '<I8'
 
-local function add_use(usage, key, model, kept_s, args, first, cost)
-  local row = key .. ':' .. model
-  local sums = redis.call('HGET', usage, row)
-  local rows = not sums and redis.call('HLEN', usage)
-  if rows and rows >= ROWS_MAX then
-    row = key .. ':other'
-    sums = redis.call('HGET', usage, row)
-  end
-  sums = sums and { struct.unpack(SUMS, sums) } or { 0, 0, 0, 0, 0, 0 }
-  local more = { 1, args[first], args[first + 1], args[first + 2], args[first + 3], cost }
+local function add_sums(sums, more)
   for at = 1, 6 do
-    sums[at] = math.min(sums[at] + tonumber(more[at]), MAX)
+    sums[at] = math.min((sums[at] or 0) + more[at], MAX)
   end
-  redis.call('HSET', usage, row, struct.pack(SUMS, unpack(sums, 1, 6)))
+  return struct.pack(SUMS, unpack(sums, 1, 6))
+end
+
+-- Adds to a day that is over.
+local function add_to_past(usage, kept_s, key, name, more)
+  local found = redis.call('HGET', usage, name)
+  local rows = not found and redis.call('HLEN', usage)
+  if rows and rows >= ROWS_MAX then
+    name = key .. ':other'
+    found = redis.call('HGET', usage, name)
+  end
+  redis.call('HSET', usage, name, add_sums(found and { struct.unpack(SUMS, found) } or {}, more))
   if rows == 0 then
     redis.call('EXPIRE', usage, kept_s)
   end
 end
 
--- What a charged call is to its key: holds, limits, budget, and all it ever spent. The arguments of the record begin
--- behind `at`; without a hold they count against today's limit.
-local function charge_key(use, hold, per_min, args, at)
+-- Whether a day has all the rows it may. If not, `row` says that it has one more.
+local function is_full(row, account, day)
+  local found = redis.call('HGET', account, 'rows')
+  local rows_day, rows = 0, 0
+  if found then
+    rows_day, rows = struct.unpack('<I8I8', found)
+  end
+  rows = rows_day == day and rows or 0
+  if rows >= ROWS_MAX then
+    return true
+  end
+  row[#row + 1], row[#row + 2] = 'rows', struct.pack('<I8I8', day, rows + 1)
+  return false
+end
+
+-- Adds what a call used to `row`, the columns that are written to its account. `found` is the row that is there, `usage`
+-- the hash of the call's day, in case that is over; the hashes of other days are named like it but for the day.
+local function add_use(row, account, usage, key, model, found, kept_s, call)
+  local day, name = call[DAY_OF], key .. ':' .. model
+  local more = { 1, call[KINDS], call[KINDS + 1], call[KINDS + 2], call[KINDS + 3], call[COST] }
+  local found_day = found and struct.unpack(DAY, found) or 0
+  if found_day < day and is_full(row, account, day) then
+    name = key .. ':other'
+    found = redis.call('HGET', account, 'day:' .. name)
+    found_day = found and struct.unpack(DAY, found) or 0
+  end
+  if found_day > day then
+    return add_to_past(usage, kept_s, key, name, more)
+  end
+  local sums = found and { struct.unpack(SUMS, found, 9) } or {}
+  if found and found_day < day then
+    local past = string.gsub(usage, '%d+$', text(found_day))
+    add_to_past(past, kept_s, key, name, sums)
+    sums = {}
+  end
+  row[#row + 1], row[#row + 2] = 'day:' .. name, struct.pack(DAY, day) .. add_sums(sums, more)
+end
+
+-- What a charged call is to its key: holds, limits, budget, and all it ever spent. Without a hold its tokens count against
+-- today's limit.
+local function charge_key(use, hold, per_min, call)
   local tokens, taken_ms = 0, 0
   if hold then
     end_hold(use, hold.amount)
     tokens, taken_ms, per_min = hold.tokens, hold.taken_ms, hold.per_min
   end
   if per_min then
-    settle_tokens(use, per_min, tokens, taken_ms, tonumber(args[at + 7]), tonumber(args[at + 8]))
+    settle_tokens(use, per_min, tokens, taken_ms, call[TOKENS_USED], call[POSTED])
   end
-  spend_on_key(use, tonumber(args[at + 9]), tonumber(args[at + 10]), tonumber(args[at + 11]), tonumber(args[at + 6]))
+  spend_on_key(use, call[DAY_START], call[DAY_START + 1], call[DAY_START + 2], call[COST])
 end
 
 -- Notes that a column of the shard grows.
@@ -166,9 +216,11 @@ end
 -- shard is written once for all of them.
 local function post_one(shared, keys, first, args, at)
   local account, marker, usage = unpack(keys, first + 1, first + 3)
-  local legs, member, key, record, model, cost = unpack(args, at + 1, at + 6)
+  local member, key, record, model = unpack(args, at + 1, at + 4)
+  local call = shared.calls[at]
   local used = 'use:' .. key
-  local money, packed, grant = unpack(redis.call('HMGET', account, 'money', used, 'key:' .. key))
+  local money, packed, grant, of_day =
+    unpack(redis.call('HMGET', account, 'money', used, 'key:' .. key, 'day:' .. key .. ':' .. model))
   if not money then
     return { 'unknown_account' }
   end
@@ -184,7 +236,7 @@ local function post_one(shared, keys, first, args, at)
     shared.holds[member] = nil
     return { 'again', string.match(posted, '%d+$'), hold and release(account, shared.key, member) or '0' }
   end
-  local paid, amount = tonumber(cost), hold and hold.amount or 0
+  local paid, amount = call[COST], hold and hold.amount or 0
   if hold and paid > amount then
     return { 'above_hold', text(amount) }
   end
@@ -199,23 +251,25 @@ local function post_one(shared, keys, first, args, at)
   local row = { account, 'money', struct.pack(MONEY, available + amount - paid, held - amount, spent + paid) }
   if grant then
     local use = read_use(packed)
-    charge_key(use, hold, not hold and tonumber((select(5, string.match(grant, GRANT)))), args, at)
+    charge_key(use, hold, not hold and tonumber((select(5, string.match(grant, GRANT)))), call)
     row[4], row[5] = used, write_use(use)
   end
+  add_use(row, account, usage, key, model, of_day, args[1], call)
   local place = redis.call('XADD', shared.records, '*', 'record', record)
   redis.call('HSET', unpack(row))
   if hold then
     shared.ended[#shared.ended + 1] = member
     shared.holds[member] = nil
   end
+  local cost = text(paid)
   shared.posted[marker] = place .. ' ' .. cost
   shared.markers[#shared.markers + 1], shared.markers[#shared.markers + 2] = marker, shared.posted[marker]
   grow(shared, 'spent', paid)
-  for leg = at + 16, at + 13 + 3 * tonumber(legs), 3 do
-    grow(shared, args[leg] .. ':fee', tonumber(args[leg + 1]))
-    grow(shared, args[leg] .. ':earned', tonumber(args[leg + 2]))
+  for leg = at + 6, at + 4 + 2 * call[LEGS], 2 do
+    local fee, earned = struct.unpack('<I8I8', args[leg + 1])
+    grow(shared, args[leg] .. ':fee', fee)
+    grow(shared, args[leg] .. ':earned', earned)
   end
-  add_use(usage, key, model, args[1], args, at + 12, cost)
   return { 'ok', cost, text(hold and amount - paid or 0) }
 end
 
@@ -248,16 +302,18 @@ end
 -- Charges the calls of a shard, each for itself: what is wrong with one does not keep the others.
 --
 -- Keys: holds, records, totals; of each call account, marker, use of the day.
--- Arguments: seconds to keep a day's use; of each call how many legs, member, key, record, model, cost, tokens used, now,
--- starts of day, week and month, its four kinds of tokens; of each leg provider, fee, earned.
+-- Arguments: seconds to keep a day's use; of each call member, key, record, model, numbers (CALL); of each leg provider,
+-- and fee and earned.
 local function post(keys, args)
-  local members, markers, places, at = {}, {}, {}, 1
+  local members, markers, places, calls, at = {}, {}, {}, {}, 1
   for first = 3, #keys - 1, 3 do
-    markers[#markers + 1], members[#members + 1], places[#places + 1] = keys[first + 2], args[at + 2], at
-    at = at + 15 + 3 * tonumber(args[at + 1])
+    local call = { struct.unpack(CALL, args[at + 5]) }
+    markers[#markers + 1], members[#members + 1], places[#places + 1] = keys[first + 2], args[at + 1], at
+    calls[at] = call
+    at = at + 5 + 2 * call[LEGS]
   end
   local shared = {
-    key = keys[1], records = keys[2], totals = keys[3], ended = {}, markers = {}, columns = {}, by = {},
+    key = keys[1], records = keys[2], totals = keys[3], calls = calls, ended = {}, markers = {}, columns = {}, by = {},
     holds = found_by(members, redis.call('HMGET', keys[1], unpack(members))),
     posted = found_by(markers, redis.call('MGET', unpack(markers))),
   }
