@@ -148,8 +148,10 @@ pub(super) fn packed<const COUNT: usize>(numbers: [u64; COUNT]) -> Vec<u8> {
     numbers.map(u64::to_le_bytes).as_flattened().to_vec()
 }
 
-/// How many numbers say what is used of a key.
-const USE: usize = 14;
+/// What is used of a key: the first numbers of it as the functions pack it.
+fn packed_use(packed: &[u8]) -> Result<[u64; 14], LedgerError> {
+    numbers(packed.get(..14 * 8).unwrap_or(packed))
+}
 
 /// When a hold expires, in Unix milliseconds.
 pub(super) fn hold_expires_ms(packed: &[u8]) -> Result<u64, LedgerError> {
@@ -159,7 +161,7 @@ pub(super) fn hold_expires_ms(packed: &[u8]) -> Result<u64, LedgerError> {
 
 /// All that was ever spent with a key.
 pub(super) fn key_spent(packed: &[u8]) -> Result<Nano, LedgerError> {
-    let [.., spent, _] = numbers::<USE>(packed)?;
+    let [.., spent, _] = packed_use(packed)?;
     Ok(Nano::saturating(spent))
 }
 
@@ -175,7 +177,7 @@ pub(super) fn key_use(row: &Row, packed: &[u8], now_ms: u64) -> Result<KeyUse, L
         periods @ ..,
         _,
         _,
-    ] = numbers::<USE>(packed)?;
+    ] = packed_use(packed)?;
     let limits = limits(row)?;
     let spent = key_spent(packed)?;
     let spending = spending(periods);

@@ -111,12 +111,12 @@ async fn a_damaged_account_keeps_no_other_post() {
         .expect("keys");
     let used: Vec<u8> = ::redis::cmd("HGET")
         .arg(&names[0])
-        .arg(format!("use:{}", broken.key))
+        .arg(format!("key:{}", broken.key))
         .query(&mut connection)
         .expect("a use");
     let set = |connection: &mut ::redis::Connection, used: &[u8]| {
         let mut command = ::redis::cmd("HSET");
-        command.arg(&names[0]).arg(format!("use:{}", broken.key)).arg(used);
+        command.arg(&names[0]).arg(format!("key:{}", broken.key)).arg(used);
         command.query::<u64>(connection).expect("set")
     };
     set(&mut connection, b"?");

@@ -9,11 +9,20 @@ local function create_account(keys, args)
   return account_row(account)
 end
 
--- Tells reserves what a key may.
+-- Tells reserves what a key may, leaving what is used of it.
 local function write_grant(account, key, id)
   local revoked_ms, expires_ms, limits = unpack(redis.call('HMGET', key, 'revoked_ms', 'expires_ms', 'limits'))
-  local grant = { revoked_ms or '-', expires_ms or '-', limits or UNLIMITED }
-  redis.call('HSET', account, 'key:' .. id, table.concat(grant, ' '))
+  local packed = redis.call('HGET', account, 'key:' .. id)
+  local use = packed and read_key(packed) or { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+  local requests, tokens, concurrent, budget, period
+  if limits then
+    requests, tokens, concurrent, budget, period = string.match(limits, '^(%S+) (%S+) (%S+) (%S+) (%S+)$')
+  end
+  use[REVOKED], use[EXPIRES] = tonumber(revoked_ms) or -1, tonumber(expires_ms) or -1
+  use[REQUESTS_MAX], use[TOKENS_MAX], use[CONCURRENT_MAX] =
+    tonumber(requests) or -1, tonumber(tokens) or -1, tonumber(concurrent) or -1
+  use[BUDGET], use[PERIOD] = tonumber(budget) or -1, PERIODS[period] or EVER
+  redis.call('HSET', account, 'key:' .. id, write_key(use, limits or ''))
 end
 
 -- The arguments after the first two are the key's columns and values.
@@ -61,7 +70,7 @@ end
 -- What is known of a key and what is used of it, at one moment.
 local function key_use(keys, args)
   local key, account = unpack(keys)
-  return { redis.call('HGETALL', key), redis.call('HGET', account, 'use:' .. args[1]) or '' }
+  return { redis.call('HGETALL', key), redis.call('HGET', account, 'key:' .. args[1]) or '' }
 end
 
 -- What an account used: the rows that lie with it, and the hashes of days, at one moment.
@@ -97,7 +106,7 @@ end
 local function totals(keys)
   local held, holds = 0, redis.call('HVALS', keys[2])
   for _, hold in ipairs(holds) do
-    held = held + read_hold(hold).amount
+    held = held + select(2, read_hold(hold))
   end
   return { redis.call('HGETALL', keys[1]), text(held), #holds }
 end

@@ -5,8 +5,8 @@
 -- two versions may share one server. What versions 1 and 2 wrote, which were never released, is not read.
 --
 -- Each command inside of a function costs as much as all of its arithmetic, so what a step needs lies together: in the
--- account's hash its balances (`money`), of each of its keys what it may (`key:` and the key), what is used of it (`use:`
--- and the key, see limits.lua) and what it used of each model on the latest day (`day:`, see money.lua); in one hash of the shard all holds by call, in another what was deposited and
+-- account's hash its balances (`money`), of each of its keys what it may and what is used of it (`key:` and the key, see
+-- limits.lua) and what it used of each model on the latest day (`day:`, see money.lua); in one hash of the shard all holds by call, in another what was deposited and
 -- spent in the shard and, as `provider:fee` and `provider:earned`, what providers earned. What follows from those is not
 -- kept: a shard's holds add up to what is held in it, and what is neither held nor spent is available.
 --
@@ -39,23 +39,15 @@ local function account_row(account)
   return row
 end
 
--- What a hold says: amount, tokens, when those were taken, of how many a minute, when it expires, and the key.
+-- What a hold says: amount, tokens, when those were taken, of how many a minute (-1: not limited), when it expires, and the
+-- key.
 local HOLD = '<i8i8i8i8i8'
-local KEY_AT = 41
 
-local function write_hold(hold)
-  return struct.pack(HOLD, hold.amount, hold.tokens, hold.taken_ms, hold.per_min or -1, hold.expires_ms) .. hold.key
+local function write_hold(key, amount, tokens, taken_ms, per_min, expires_ms)
+  return struct.pack(HOLD, amount, tokens, taken_ms, per_min, expires_ms) .. key
 end
 
 local function read_hold(found)
-  local amount, tokens, taken_ms, per_min, expires_ms = struct.unpack(HOLD, found)
-  return {
-    amount = amount, tokens = tokens, taken_ms = taken_ms, per_min = per_min >= 0 and per_min or nil,
-    expires_ms = expires_ms, key = string.sub(found, KEY_AT),
-  }
+  local amount, tokens, taken_ms, per_min, expires_ms, key_at = struct.unpack(HOLD, found)
+  return string.sub(found, key_at), amount, tokens, taken_ms, per_min, expires_ms
 end
-
--- What a key may: when it was revoked, when it expires, limits of requests, tokens, concurrent calls, budget and period;
--- `-` for none.
-local GRANT = '^(%S+) (%S+) ((%S+) (%S+) (%S+) (%S+) (%S+))$'
-local UNLIMITED = '- - - - -'

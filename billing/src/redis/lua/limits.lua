@@ -1,25 +1,32 @@
--- Limits of keys: the arithmetic of limits.rs, which says what it means. What is used of a key is fourteen 64-bit
--- integers, lowest byte first: how many holds, how much they hold; of both buckets what is missing and when that was so;
--- of day, week and month when it began and what was spent; all that was ever spent; and when nothing was last missing of
--- the bucket of tokens.
+-- Limits of keys: the arithmetic of limits.rs, which says what it means. A key is twenty-one 64-bit integers, lowest byte
+-- first, and then its limits as text, for the answers. What is used of it: how many holds, how much they hold; of both
+-- buckets what is missing and when that was so; of day, week and month when it began and what was spent; all that was ever
+-- spent; and when nothing was last missing of the bucket of tokens. What it may, -1 being anything: when it was revoked,
+-- when it expires, requests and tokens a minute, concurrent calls, the budget and its period.
 local HOLDS, HELD, REQUESTS, TOKENS, SPENT, UNUSED = 1, 2, 3, 5, 13, 14
-local PERIODS = { day = 7, week = 9, month = 11 }
-local USE = '<I8I8I8I8I8I8I8I8I8I8I8I8I8I8'
+local REVOKED, EXPIRES, REQUESTS_MAX, TOKENS_MAX, CONCURRENT_MAX, BUDGET, PERIOD = 15, 16, 17, 18, 19, 20, 21
+local KEY = '<i8i8i8i8i8i8i8i8i8i8i8i8i8i8i8i8i8i8i8i8i8'
+local LIMITS_AT = 21 * 8 + 1
+
+-- Periods by number: where `use` says when they began. The last has no beginning.
+local DAY, WEEK, MONTH, EVER = 7, 9, 11, 13
+local PERIODS = { day = DAY, week = WEEK, month = MONTH, never = EVER }
 
 -- What one counted thing weighs in a bucket.
 local UNITS = 60000
 -- How many times its limit may be missing of a bucket.
 local DEBT = 10
 
-local function read_use(packed)
-  if not packed then
-    return { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
-  end
-  return { struct.unpack(USE, packed) }
+local function read_key(packed)
+  return { struct.unpack(KEY, packed) }
 end
 
-local function write_use(use)
-  return struct.pack(USE, unpack(use, 1, 14))
+local function limits_of(packed)
+  return string.sub(packed, LIMITS_AT)
+end
+
+local function write_key(use, limits)
+  return struct.pack(KEY, unpack(use, 1, 21)) .. limits
 end
 
 -- Brings a bucket to now. Returns what is missing of it.
@@ -66,24 +73,22 @@ end
 
 -- What was spent in the period that began at `start`.
 local function spent_since(use, period, start)
-  local at = PERIODS[period]
-  if start > use[at] then
-    return 0
+  if period == EVER then
+    return use[SPENT]
   end
-  return use[at + 1]
+  return start > use[period] and 0 or use[period + 1]
 end
 
 local function spend(use, period, start, cost)
-  local at = PERIODS[period]
-  if start > use[at] then
-    use[at], use[at + 1] = start, 0
+  if start > use[period] then
+    use[period], use[period + 1] = start, 0
   end
-  use[at + 1] = math.min(use[at + 1] + cost, MAX)
+  use[period + 1] = math.min(use[period + 1] + cost, MAX)
 end
 
 local function spend_on_key(use, day, week, month, cost)
-  spend(use, 'day', day, cost)
-  spend(use, 'week', week, cost)
-  spend(use, 'month', month, cost)
+  spend(use, DAY, day, cost)
+  spend(use, WEEK, week, cost)
+  spend(use, MONTH, month, cost)
   use[SPENT] = use[SPENT] + cost
 end

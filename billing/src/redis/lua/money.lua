@@ -2,120 +2,108 @@
 local function release(account, holds, member)
   local found = redis.call('HGET', holds, member)
   if not found then
-    return '0'
+    return 0
   end
-  local hold = read_hold(found)
-  local used = 'use:' .. hold.key
-  local money, packed = unpack(redis.call('HMGET', account, 'money', used))
+  local key, amount, tokens, taken_ms = read_hold(found)
+  local column = 'key:' .. key
+  local money, packed = unpack(redis.call('HMGET', account, 'money', column))
   local available, held, spent = struct.unpack(MONEY, money)
-  local use = read_use(packed)
-  end_hold(use, hold.amount)
-  give_back(use, hold.tokens, hold.taken_ms)
+  local use = read_key(packed)
+  end_hold(use, amount)
+  give_back(use, tokens, taken_ms)
   redis.call('HDEL', holds, member)
-  redis.call('HSET', account, 'money', struct.pack(MONEY, available + hold.amount, held - hold.amount, spent), used,
-    write_use(use))
-  return text(hold.amount)
+  redis.call('HSET', account, 'money', struct.pack(MONEY, available + amount, held - amount, spent), column,
+    write_key(use, limits_of(packed)))
+  return amount
 end
 
--- The numbers of a reserve: quote, least quote, tokens, now, expiry; when day, week and month began.
-local ASK = '<I8I8I8I8I8I8I8I8'
-local QUOTE, QUOTE_MIN, TOKENS_ASKED, NOW, EXPIRES = 1, 2, 3, 4, 5
-local STARTS = { day = 6, week = 7, month = 8 }
-
--- Takes a request and its tokens from the buckets, or answers that a limit is reached. Returns as well of how many
--- tokens a minute, and how much the budget leaves, if there is one.
-local function take(use, ask, limits, requests, per_min, concurrent, budget, period)
-  local now, tokens = ask[NOW], ask[TOKENS_ASKED]
-  requests, per_min, concurrent, budget = tonumber(requests), tonumber(per_min), tonumber(concurrent), tonumber(budget)
-  local requests_used = requests and refill(use, REQUESTS, requests, now)
-  local tokens_used = per_min and refill(use, TOKENS, per_min, now)
+-- Takes a request and its tokens from the buckets, or answers that a limit is reached. Returns as well how much the budget
+-- leaves, if there is one; `started` is when its period began.
+local function take(use, tokens, now, started, limits)
+  local requests, per_min, concurrent = use[REQUESTS_MAX], use[TOKENS_MAX], use[CONCURRENT_MAX]
+  local requests_used = requests >= 0 and refill(use, REQUESTS, requests, now) or 0
+  local tokens_used = per_min >= 0 and refill(use, TOKENS, per_min, now) or 0
   local reached
-  if requests and not fits(requests_used, requests, 1) then
+  if requests >= 0 and not fits(requests_used, requests, 1) then
     reached = 'requests'
-  elseif per_min and not fits(tokens_used, per_min, tokens) then
+  elseif per_min >= 0 and not fits(tokens_used, per_min, tokens) then
     reached = 'tokens'
-  elseif concurrent and use[HOLDS] >= concurrent then
+  elseif concurrent >= 0 and use[HOLDS] >= concurrent then
     reached = 'concurrent'
   end
   if reached then
-    return { 'limited', text(requests_used or 0), text(tokens_used or 0), limits, reached }
+    return { 'limited', requests_used, tokens_used, limits, reached }
   end
-  if requests then
+  if requests >= 0 then
     use[REQUESTS] = requests_used + UNITS
   end
-  if per_min then
+  if per_min >= 0 then
     use[TOKENS] = tokens_used + tokens * UNITS
   end
-  if budget and period == 'never' then
-    return nil, per_min, budget - use[SPENT] - use[HELD]
-  end
-  return nil, per_min, budget and budget - spent_since(use, period, ask[STARTS[period]]) - use[HELD]
+  return nil, use[BUDGET] >= 0 and use[BUDGET] - spent_since(use, use[PERIOD], started) - use[HELD]
 end
 
 -- The answer to a reserve whose hold is there: the client asks again where an answer was lost. Nothing is taken twice.
-local function reserved_before(found, use, limits, requests, per_min, key, ask)
-  local hold = read_hold(found)
-  if hold.key ~= key or hold.amount < ask[QUOTE_MIN] or hold.amount > ask[QUOTE] then
+local function reserved_before(found, use, limits, key, quote, quote_min, now)
+  local holder, amount = read_hold(found)
+  if holder ~= key or amount < quote_min or amount > quote then
     return { 'already_reserved' }
   end
-  if limits == UNLIMITED then
-    return { 'ok', text(hold.amount) }
+  if limits == '' then
+    return { 'ok', amount }
   end
-  local function used(bucket, limit)
-    return text(limit and refill(use, bucket, limit, ask[NOW]) or 0)
-  end
-  return { 'ok', text(hold.amount), used(REQUESTS, tonumber(requests)), used(TOKENS, tonumber(per_min)), limits }
+  local requests, per_min = use[REQUESTS_MAX], use[TOKENS_MAX]
+  return { 'ok', amount, requests >= 0 and refill(use, REQUESTS, requests, now) or 0,
+    per_min >= 0 and refill(use, TOKENS, per_min, now) or 0, limits }
 end
 
--- Arguments: member, key, numbers (ASK).
+-- Arguments: member, key, numbers: quote, least quote, tokens, now, expiry; when day, week and month began.
 local function reserve(keys, args)
-  local account, holds = unpack(keys)
+  local account, holds = keys[1], keys[2]
   local member, key = args[1], args[2]
-  local ask = { struct.unpack(ASK, args[3]) }
-  local quote_min = ask[QUOTE_MIN]
-  local used = 'use:' .. key
-  local money, packed, grant = unpack(redis.call('HMGET', account, 'money', used, 'key:' .. key))
+  local quote, quote_min, tokens, now, expires_ms, day, week, month = struct.unpack('<I8I8I8I8I8I8I8I8', args[3])
+  local column = 'key:' .. key
+  local money, packed = unpack(redis.call('HMGET', account, 'money', column))
   if not money then
     return { 'unknown_account' }
   end
-  if not grant then
+  if not packed then
     return { 'unknown_key' }
   end
-  local revoked_ms, key_expires_ms, limits, requests, per_min, concurrent, budget, period = string.match(grant, GRANT)
-  if revoked_ms ~= '-' then
+  local use, limits = read_key(packed), limits_of(packed)
+  if use[REVOKED] >= 0 then
     return { 'key_revoked' }
   end
-  if key_expires_ms ~= '-' and tonumber(key_expires_ms) <= ask[NOW] then
+  if use[EXPIRES] >= 0 and use[EXPIRES] <= now then
     return { 'key_expired' }
   end
   local available, held, spent = struct.unpack(MONEY, money)
-  local use = read_use(packed)
-  local refused, takes_tokens, left
-  if limits ~= UNLIMITED then
-    refused, takes_tokens, left = take(use, ask, limits, requests, per_min, concurrent, budget, period)
+  local refused, left
+  if limits ~= '' then
+    local period = use[PERIOD]
+    refused, left = take(use, tokens, now, period == DAY and day or period == WEEK and week or month, limits)
   end
   if not refused and left and left < quote_min then
-    refused = { 'budget', text(left), limits }
+    refused = { 'budget', left, limits }
   end
   if not refused and available < quote_min then
-    refused = { 'insufficient', text(available) }
+    refused = { 'insufficient', available }
   end
-  local amount = math.min(ask[QUOTE], left or available, available)
-  local hold = not refused and write_hold {
-    amount = amount, tokens = takes_tokens and ask[TOKENS_ASKED] or 0, taken_ms = takes_tokens and use[TOKENS + 1] or 0,
-    per_min = takes_tokens, expires_ms = ask[EXPIRES], key = key,
-  }
+  local amount = math.min(quote, left or available, available)
+  local per_min = use[TOKENS_MAX]
+  local hold = not refused
+    and write_hold(key, amount, per_min >= 0 and tokens or 0, use[TOKENS + 1], per_min, expires_ms)
   if refused or redis.call('HSETNX', holds, member, hold) == 0 then
     local found = redis.call('HGET', holds, member)
-    return found and reserved_before(found, read_use(packed), limits, requests, per_min, key, ask) or refused
+    return found and reserved_before(found, read_key(packed), limits, key, quote, quote_min, now) or refused
   end
   begin_hold(use, amount)
-  redis.call('HSET', account, 'money', struct.pack(MONEY, available - amount, held + amount, spent), used,
-    write_use(use))
-  if limits == UNLIMITED then
-    return { 'ok', text(amount) }
+  redis.call('HSET', account, 'money', struct.pack(MONEY, available - amount, held + amount, spent), column,
+    write_key(use, limits))
+  if limits == '' then
+    return { 'ok', amount }
   end
-  return { 'ok', text(amount), text(use[REQUESTS]), text(use[TOKENS]), limits }
+  return { 'ok', amount, use[REQUESTS], use[TOKENS], limits }
 end
 
 -- The numbers of a record: legs, cost, tokens used, now; when day, week and month began; the day of its use, four kinds of
@@ -128,7 +116,7 @@ local LEGS, COST, TOKENS_USED, POSTED, DAY_START, DAY_OF, KINDS = 1, 2, 3, 4, 5,
 -- then all other models of a key in one.
 local ROWS_MAX = 4096
 local SUMS = '<I8I8I8I8I8I8'
-local DAY = '<I8'
+local ROW_DAY = '<I8'
 
 local function add_sums(sums, more)
   for at = 1, 6 do
@@ -171,11 +159,11 @@ end
 local function add_use(row, account, usage, key, model, found, kept_s, call)
   local day, name = call[DAY_OF], key .. ':' .. model
   local more = { 1, call[KINDS], call[KINDS + 1], call[KINDS + 2], call[KINDS + 3], call[COST] }
-  local found_day = found and struct.unpack(DAY, found) or 0
+  local found_day = found and struct.unpack(ROW_DAY, found) or 0
   if found_day < day and is_full(row, account, day) then
     name = key .. ':other'
     found = redis.call('HGET', account, 'day:' .. name)
-    found_day = found and struct.unpack(DAY, found) or 0
+    found_day = found and struct.unpack(ROW_DAY, found) or 0
   end
   if found_day > day then
     return add_to_past(usage, kept_s, key, name, more)
@@ -186,18 +174,13 @@ local function add_use(row, account, usage, key, model, found, kept_s, call)
     add_to_past(past, kept_s, key, name, sums)
     sums = {}
   end
-  row[#row + 1], row[#row + 2] = 'day:' .. name, struct.pack(DAY, day) .. add_sums(sums, more)
+  row[#row + 1], row[#row + 2] = 'day:' .. name, struct.pack(ROW_DAY, day) .. add_sums(sums, more)
 end
 
--- What a charged call is to its key: holds, limits, budget, and all it ever spent. Without a hold its tokens count against
--- today's limit.
-local function charge_key(use, hold, per_min, call)
-  local tokens, taken_ms = 0, 0
-  if hold then
-    end_hold(use, hold.amount)
-    tokens, taken_ms, per_min = hold.tokens, hold.taken_ms, hold.per_min
-  end
-  if per_min then
+-- What a charged call is to its key: limits, budget, and all it ever spent. Its tokens count against the limit under which
+-- it began.
+local function charge_key(use, tokens, taken_ms, per_min, call)
+  if per_min >= 0 then
     settle_tokens(use, per_min, tokens, taken_ms, call[TOKENS_USED], call[POSTED])
   end
   spend_on_key(use, call[DAY_START], call[DAY_START + 1], call[DAY_START + 2], call[COST])
@@ -215,30 +198,32 @@ end
 -- Charges one call. Its keys begin behind `first`, its arguments behind `at`; what it shares with the others of its
 -- shard is written once for all of them.
 local function post_one(shared, keys, first, args, at)
-  local account, marker, usage = unpack(keys, first + 1, first + 3)
-  local member, key, record, model = unpack(args, at + 1, at + 4)
-  local call = shared.calls[at]
-  local used = 'use:' .. key
-  local money, packed, grant, of_day =
-    unpack(redis.call('HMGET', account, 'money', used, 'key:' .. key, 'day:' .. key .. ':' .. model))
+  local account, marker, usage = keys[first + 1], keys[first + 2], keys[first + 3]
+  local member, key, record, model = args[at + 1], args[at + 2], args[at + 3], args[at + 4]
+  local call, column = shared.calls[at], 'key:' .. key
+  local money, packed, of_day =
+    unpack(redis.call('HMGET', account, 'money', column, 'day:' .. key .. ':' .. model))
   if not money then
     return { 'unknown_account' }
   end
-  local found = shared.holds[member]
-  local hold = found and read_hold(found)
-  if hold and hold.key ~= key then
-    return { 'other_key' }
+  local hold = shared.holds[member]
+  local holder, amount, tokens, taken_ms, per_min
+  if hold then
+    holder, amount, tokens, taken_ms, per_min = read_hold(hold)
+    if holder ~= key then
+      return { 'other_key' }
+    end
   end
   -- The marker says where in the stream the record lies, and what the call cost.
   local posted = shared.posted[marker]
   if posted then
     -- A hold that another record of this post ends is still there, and not to be given back.
     shared.holds[member] = nil
-    return { 'again', string.match(posted, '%d+$'), hold and release(account, shared.key, member) or '0' }
+    return { 'again', string.match(posted, '%d+$'), hold and release(account, shared.key, member) or 0 }
   end
-  local paid, amount = call[COST], hold and hold.amount or 0
+  local paid = call[COST]
   if hold and paid > amount then
-    return { 'above_hold', text(amount) }
+    return { 'above_hold', amount }
   end
   if not hold then
     local sum = tonumber(redis.call('HGET', shared.totals, 'spent') or 0) + (shared.by.spent or 0)
@@ -246,13 +231,18 @@ local function post_one(shared, keys, first, args, at)
       return { 'too_large' }
     end
   end
-  -- Without a hold this is a late post: it was swept, so the balance pays, below zero if it must.
+  -- Without a hold this is a late post: it was swept, so the balance pays, below zero if it must, and its tokens count
+  -- against today's limit.
   local available, held, spent = struct.unpack(MONEY, money)
-  local row = { account, 'money', struct.pack(MONEY, available + amount - paid, held - amount, spent + paid) }
-  if grant then
-    local use = read_use(packed)
-    charge_key(use, hold, not hold and tonumber((select(5, string.match(grant, GRANT)))), call)
-    row[4], row[5] = used, write_use(use)
+  local released = hold and amount or 0
+  local row = { account, 'money', struct.pack(MONEY, available + released - paid, held - released, spent + paid) }
+  if packed then
+    local use = read_key(packed)
+    if hold then
+      end_hold(use, amount)
+    end
+    charge_key(use, tokens or 0, taken_ms or 0, per_min or use[TOKENS_MAX], call)
+    row[4], row[5] = column, write_key(use, limits_of(packed))
   end
   add_use(row, account, usage, key, model, of_day, args[1], call)
   local place = redis.call('XADD', shared.records, '*', 'record', record)
@@ -261,16 +251,17 @@ local function post_one(shared, keys, first, args, at)
     shared.ended[#shared.ended + 1] = member
     shared.holds[member] = nil
   end
-  local cost = text(paid)
-  shared.posted[marker] = place .. ' ' .. cost
-  shared.markers[#shared.markers + 1], shared.markers[#shared.markers + 2] = marker, shared.posted[marker]
+  posted = place .. ' ' .. text(paid)
+  shared.posted[marker] = posted
+  local markers = shared.markers
+  markers[#markers + 1], markers[#markers + 2] = marker, posted
   grow(shared, 'spent', paid)
   for leg = at + 6, at + 4 + 2 * call[LEGS], 2 do
     local fee, earned = struct.unpack('<I8I8', args[leg + 1])
     grow(shared, args[leg] .. ':fee', fee)
     grow(shared, args[leg] .. ':earned', earned)
   end
-  return { 'ok', cost, text(hold and amount - paid or 0) }
+  return { 'ok', paid, hold and amount - paid or 0 }
 end
 
 -- What the records of one post have in common: their holds, the markers, the shard's sums.
@@ -335,9 +326,8 @@ local function renew(keys, args)
   if not found then
     return 0
   end
-  local hold = read_hold(found)
-  hold.expires_ms = tonumber(args[2])
-  redis.call('HSET', keys[1], args[1], write_hold(hold))
+  local key, amount, tokens, taken_ms, per_min = read_hold(found)
+  redis.call('HSET', keys[1], args[1], write_hold(key, amount, tokens, taken_ms, per_min, tonumber(args[2])))
   return 1
 end
 
@@ -347,7 +337,7 @@ local function sweep(keys, args)
   local released = {}
   for at = 2, #args do
     local found = redis.call('HGET', keys[1], args[at])
-    if found and read_hold(found).expires_ms <= tonumber(args[1]) then
+    if found and select(6, read_hold(found)) <= tonumber(args[1]) then
       released[#released + 1] = release(keys[at], keys[1], args[at])
     end
   end
