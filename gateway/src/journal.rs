@@ -5,6 +5,7 @@
 //! segment that is being written, posts its records and deletes it. A crash in between repeats some posts, which the ledger
 //! charges once (`Ledger::post`).
 
+use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -13,7 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use filature_billing::{LedgerError, UsageRecord};
+use filature_billing::{AccountId, LedgerError, UsageRecord};
+use futures_util::StreamExt;
 use parking_lot::Mutex;
 
 use crate::app::App;
@@ -162,6 +164,30 @@ impl Journal {
         self.state.lock().bytes == 0
     }
 
+    /// Leaves of a segment the records that are still to be posted.
+    fn keep(&self, path: &Path, records: &[UsageRecord]) -> anyhow::Result<()> {
+        let before = fs::metadata(path)?.len();
+        let mut text = Vec::new();
+        for record in records {
+            serde_json::to_writer(&mut text, record)?;
+            text.push(b'\n');
+        }
+        let part = path.with_extension("part");
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&part)?;
+        file.write_all(&text)?;
+        file.sync_data()?;
+        fs::rename(&part, path)?;
+        File::open(&self.folder)?.sync_all()?;
+        let mut state = self.state.lock();
+        state.bytes = state.bytes.saturating_sub(before).saturating_add(text.len() as u64);
+        Ok(())
+    }
+
     /// Ends with a segment that was replayed: deleted, or set aside where a line of it could not be read.
     fn done(&self, path: &Path, is_damaged: bool) -> anyhow::Result<()> {
         let bytes = fs::metadata(path)?.len();
@@ -192,19 +218,57 @@ pub async fn replay(app: Arc<App>) {
     }
 }
 
+/// Replays all segments. What the ledger cannot take yet, such as that of one shard whose server is away, keeps nothing else
+/// waiting.
 async fn round(app: &Arc<App>) -> anyhow::Result<()> {
+    let mut away = HashMap::new();
     for path in app.journal.closed()? {
         let read = path.clone();
         let segment = tokio::task::spawn_blocking(move || Segment::read(&read)).await??;
-        let count = segment.records.len();
-        for records in segment.records.chunks(REPLAYED_AT_ONCE) {
-            let posts: Vec<_> = records.iter().map(|record| post(app, record)).collect();
-            futures_util::future::try_join_all(posts).await?;
-        }
-        app.journal.done(&path, segment.is_damaged)?;
-        tracing::info!(posts = count, "journalled posts were replayed");
+        let (count, is_damaged) = (segment.records.len(), segment.is_damaged);
+        let left = post_all(app, segment.records, &mut away).await;
+        tracing::info!(
+            posts = count - left.len(),
+            left = left.len(),
+            "journalled posts were replayed"
+        );
+        let app = app.clone();
+        let written = tokio::task::spawn_blocking(move || match left.as_slice() {
+            [] => app.journal.done(&path, is_damaged),
+            // A line that cannot be read stays until all others are posted.
+            left if left.len() < count && !is_damaged => app.journal.keep(&path, left),
+            _ => Ok(()),
+        });
+        written.await??;
     }
-    Ok(())
+    match away.into_values().next() {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+/// Posts records and returns those that could not be. `away` are accounts whose posts the ledger did not take, and why:
+/// each is tried once a round.
+async fn post_all(
+    app: &App,
+    records: Vec<UsageRecord>,
+    away: &mut HashMap<AccountId, anyhow::Error>,
+) -> Vec<UsageRecord> {
+    let (tried, mut left) = (Mutex::new(away), Vec::new());
+    let mut posts = futures_util::stream::iter(records)
+        .map(async |record| {
+            if tried.lock().contains_key(&record.account) {
+                return Some(record);
+            }
+            let error = post(app, &record).await.err()?;
+            tried.lock().insert(record.account.clone(), error);
+            Some(record)
+        })
+        .buffer_unordered(REPLAYED_AT_ONCE);
+    while let Some(record) = posts.next().await {
+        left.extend(record);
+    }
+    left
 }
 
 /// Posts one record. An error means that the ledger is away again; what it refuses for good goes to the log.
@@ -254,7 +318,7 @@ impl Segment {
 
 #[cfg(test)]
 mod tests {
-    use filature_billing::{AccountId, CallId, CallOutcome, FeeBps, KeyId, Nano, Tokens};
+    use filature_billing::{CallId, CallOutcome, FeeBps, KeyId, Nano, Tokens};
 
     use super::*;
 
@@ -342,6 +406,24 @@ mod tests {
             }
             assert_eq!(read, 300, "records went into a segment that was being replayed");
         });
+        assert!(journal.is_empty());
+    }
+
+    #[test]
+    fn what_is_left_of_a_segment_stays_in_it() {
+        let data = tempfile::tempdir().expect("a folder");
+        let journal = Journal::open(data.path()).expect("a journal");
+        for n in 1..=3 {
+            journal.append(&record(n)).expect("written");
+        }
+        let path = journal.closed().expect("segments").remove(0);
+        let records = Segment::read(&path).expect("a segment").records;
+        journal.keep(&path, &records[1..2]).expect("kept");
+        assert_eq!(models(&path), ["m2"]);
+        assert_eq!(journal.state.lock().bytes, fs::metadata(&path).expect("there").len());
+        let journal = Journal::open(data.path()).expect("a journal");
+        assert_eq!(journal.closed().expect("segments"), [path.clone()]);
+        journal.done(&path, false).expect("deleted");
         assert!(journal.is_empty());
     }
 
