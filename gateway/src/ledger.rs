@@ -1,5 +1,7 @@
 //! Opens the ledger that the settings name.
 
+use std::fs::{File, TryLockError};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,6 +25,31 @@ pub async fn open_when_free(settings: &LedgerSettings) -> anyhow::Result<Arc<dyn
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             opened => return opened,
+        }
+    }
+}
+
+/// Makes a data folder this process's own for as long as the file is kept: two gateways in one would each replay and delete
+/// what the other journals. Waits for one that stops.
+///
+/// # Errors
+/// When the folder cannot be written, or another gateway has it for longer than `patience`.
+pub async fn own_folder(data: &Path, patience: Duration) -> anyhow::Result<File> {
+    let path = data.join("gateway.lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.with_context(|| format!("{} could not be opened", path.display()))?;
+    let began = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if began.elapsed() < patience => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Err(TryLockError::WouldBlock) => anyhow::bail!(
+                "another gateway runs in the data folder {}; give each its own with --data",
+                data.display()
+            ),
+            Err(TryLockError::Error(error)) => return Err(error).context(path.display().to_string()),
         }
     }
 }
@@ -95,6 +122,19 @@ pub fn redis_settings(settings: &LedgerSettings) -> anyhow::Result<RedisSettings
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_data_folder_belongs_to_one_gateway() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let first = own_folder(dir.path(), Duration::ZERO).await.expect("its own");
+        let error = own_folder(dir.path(), Duration::ZERO)
+            .await
+            .expect_err("it is the first one's")
+            .to_string();
+        assert!(error.contains("another gateway") && error.contains("--data"), "{error}");
+        drop(first);
+        own_folder(dir.path(), Duration::ZERO).await.expect("free again");
+    }
 
     #[test]
     fn certificates_are_read_from_their_files() {

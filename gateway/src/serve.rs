@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use filature_billing::{Ledger, ReceiptKey};
 use filature_router::{Policy, QueuePolicy};
+use futures_util::StreamExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::task::TaskTracker;
 
@@ -40,6 +41,8 @@ const STANDING_AFTER: Duration = Duration::from_millis(500);
 const STRANGERS_MAX: usize = 256;
 /// Threads that count tokens: one counts some millions of bytes a second.
 const COUNTING_THREADS: usize = 1;
+/// Holds that are renewed at the same time.
+const RENEWED_AT_ONCE: usize = 256;
 /// How long connections may take to send their last bytes, even when the grace is over.
 const FLUSH_MIN: Duration = Duration::from_secs(1);
 /// How long cut calls may take to settle, and tasks to end, before the process ends regardless.
@@ -64,8 +67,9 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     let admin_listener = admin_listener.transpose()?;
     let tokens = admin::tokens(&config.admin)?;
     let data = config.ledger.data.clone();
-    let ledger = ledger::open_when_free(&config.ledger).await?;
     make_private_folder(&data)?;
+    let _folder = ledger::own_folder(&data, ledger::HANDOVER_MAX).await?;
+    let ledger = ledger::open_when_free(&config.ledger).await?;
     let receipts = Arc::new(ReceiptKey::load_or_create(
         &epochs::key_file(&config),
         &mut rand::rng(),
@@ -109,9 +113,6 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     let sealing = app.clone();
     app.tasks.spawn_blocking(move || sealing::run(&sealing, common));
     let mut workers = Workers::start(&app, workers(&app.config))?;
-    if app.config.server.public_authority.is_empty() && !listener.local_addr()?.ip().is_loopback() {
-        tracing::warn!("server.public_authority is not set: a provider's proof may have been given to another gateway");
-    }
     tracing::info!(listen = %listener.local_addr()?, workers = workers.count(), "the gateway serves");
     let listener = tokio::net::TcpListener::from_std(listener)?;
     tokio::select! {
@@ -272,20 +273,30 @@ async fn keep_holds(app: Arc<App>) {
             () = tokio::time::sleep(every) => {}
             () = app.stop.ended.cancelled() => return,
         }
-        let now = now_ms();
-        let expires_ms = now + ledger.hold_lease_ms;
-        for (call, account) in app.live.due(now + ledger.hold_lease_ms / 2, expires_ms) {
-            if let Err(error) = app.ledger.renew(&account, &call, expires_ms).await {
-                tracing::warn!(%call, %error, "a hold could not be renewed");
-                app.live.not_renewed(&call);
-            }
+        // Neither waits for the other: a server that is away keeps nobody else's holds from being renewed.
+        tokio::join!(renew_holds(&app), sweep_holds(&app));
+    }
+}
+
+async fn renew_holds(app: &App) {
+    let (now, lease_ms) = (now_ms(), app.config.ledger.hold_lease_ms);
+    let expires_ms = now + lease_ms;
+    let due = app.live.due(now + lease_ms / 2, expires_ms);
+    let renewals = futures_util::stream::iter(due).for_each_concurrent(RENEWED_AT_ONCE, async |(call, account)| {
+        if let Err(error) = app.ledger.renew(&account, &call, expires_ms).await {
+            tracing::warn!(%call, %error, "a hold could not be renewed");
+            app.live.not_renewed(&call);
         }
-        match app.ledger.sweep(now).await {
-            Ok(swept) if swept.holds > 0 => {
-                tracing::warn!(holds = swept.holds, released = %swept.released, "orphaned holds were swept");
-            }
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "holds could not be swept"),
+    });
+    renewals.await;
+}
+
+async fn sweep_holds(app: &App) {
+    match app.ledger.sweep(now_ms()).await {
+        Ok(swept) if swept.holds > 0 => {
+            tracing::warn!(holds = swept.holds, released = %swept.released, "orphaned holds were swept");
         }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "holds could not be swept"),
     }
 }
