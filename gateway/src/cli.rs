@@ -32,7 +32,7 @@ Examples:
   filature accounts credit acct_… 5 --id invoice-7  add 5 TON, once per id
   filature keys create --account acct_… --expires 30d
                                                     make an API key; shown once
-  filature serve --listen 0.0.0.0:8080              serve with the embedded ledger in ./data
+  filature serve                                    serve on 127.0.0.1:8080 with the embedded ledger in ./data
   filature serve --config filature.toml --redis redis://127.0.0.1
   filature receipts verify receipt.json --key 4f44… check a receipt, offline
   filature epochs verify                            derive every figure of every epoch again
@@ -43,7 +43,7 @@ Every setting is a flag, an environment variable and a key of the file: `filatur
 
 Examples:
   filature serve
-  filature serve --listen 0.0.0.0:8080 --data /var/lib/filature
+  filature serve --listen 0.0.0.0:8080 --server-public-authority gate.example --data /var/lib/filature
   filature serve --config filature.toml --redis redis://127.0.0.1:6379
   FILATURE_TELEMETRY_LOG=debug filature serve --ledger-fee-bps 300";
 

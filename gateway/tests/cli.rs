@@ -402,7 +402,7 @@ fn config_check_shows_what_holds_and_why_and_hides_secrets() {
     let dir = dir.path();
     std::fs::write(
         dir.join("f.toml"),
-        "[server]\nworkers = 3\n[ledger]\nredis = \"redis://u:hush@h\"\n",
+        "[server]\nworkers = 3\npublic_authority = \"gate.example\"\n[ledger]\nredis = \"redis://u:hush@h\"\n",
     )
     .expect("a file");
     let env = [("FILATURE_CONFIG", "f.toml"), ("FILATURE_KEYS_CACHE_MS", "5")];
@@ -421,7 +421,7 @@ fn config_check_shows_what_holds_and_why_and_hides_secrets() {
     assert_eq!(line("keys.cache_ms"), ["keys.cache_ms", "5", "FILATURE_KEYS_CACHE_MS"]);
     assert_eq!(
         line("ledger.redis"),
-        ["ledger.redis", "\"redis://u:***@h\"", "f.toml:4"]
+        ["ledger.redis", "\"redis://u:***@h\"", "f.toml:5"]
     );
     assert_eq!(line("ledger.fee_bps"), ["ledger.fee_bps", "500", "default"]);
 
@@ -511,7 +511,8 @@ fn commands_go_through_the_gateway_that_holds_the_ledger() {
 
     let second = run(dir, &["serve", "--listen", "127.0.0.1:0"]);
     assert_eq!(second.code, 1, "{}", second.err);
-    assert!(second.err.ends_with("is in use by another process\n"), "{}", second.err);
+    let told = "another gateway runs in the data folder data; give each its own with --data\n";
+    assert!(second.err.ends_with(told), "{}", second.err);
 
     assert_eq!(gateway.stop(), Some(0));
     assert!(!dir.join("data/admin.sock").exists());

@@ -41,6 +41,18 @@ impl Rules<'_> {
                 "allowed: what agents dial, such as gateway.example.org or gateway.example.org:8443, or empty",
             );
         }
+        let listen = config.server.listen;
+        if authority.is_empty() && !listen.ip().is_loopback() {
+            let what = format!(
+                "is empty while server.listen is {listen}: another gateway that an agent dials could pass the agent's proof on"
+            );
+            self.refuse(
+                "server",
+                "public_authority",
+                what,
+                "set the name that agents dial, such as gateway.example.org or 203.0.113.7:8080",
+            );
+        }
     }
 
     fn ledger(&mut self, config: &Config) {

@@ -181,6 +181,10 @@ fn settings_that_contradict_each_other_are_refused_where_they_were_written() {
             "[server]\npublic_authority = \"me@x\"",
             "f.toml:2: server.public_authority: got \"me@x\"",
         ),
+        (
+            "[server]\nlisten = \"0.0.0.0:8080\"",
+            "default: server.public_authority: is empty while server.listen is 0.0.0.0:8080",
+        ),
         ("[pricing]\nsymbol = \"\"", "f.toml:2: pricing.symbol: got \"\""),
     ] {
         let found = problems(file, &[], &[]);

@@ -76,13 +76,15 @@ impl Gateway {
         Self::launch_on(Kept::Embedded, server, rest, engines).await
     }
 
-    /// Starts a gateway on either ledger. `ADMIN_PORT` in `rest` is replaced by a free port.
+    /// Starts a gateway on either ledger. `ADMIN_PORT` in `rest` is replaced by a free port, `OWN_PORT` in `server` by the
+    /// gateway's.
     pub async fn launch_on(kept: Kept, server: &str, rest: &str, engines: Vec<Engine>) -> Self {
         let data = tempfile::tempdir().expect("a folder");
         let redis = (kept == Kept::Redis).then(|| Redis::start(data.path()));
         let [port, admin_port] = free_ports();
         let url = redis.as_ref().map(|redis| format!("redis = {:?}", redis.url()));
         let rest = rest.replace("ADMIN_PORT", &admin_port.to_string());
+        let server = &server.replace("OWN_PORT", &port.to_string());
         let text = settings(port, data.path(), server, &url.unwrap_or_default(), &rest);
         let file = Some(Written {
             path: "test.toml".to_owned(),

@@ -9,6 +9,7 @@ mod exchange;
 mod gateway;
 mod raw;
 mod redis;
+mod relayed;
 
 mod accounts;
 mod admin_api;
