@@ -233,11 +233,16 @@ impl EpochStore {
     /// # Errors
     /// [`StoreError::Fault`] if it is not what it should be, [`StoreError::Missing`], [`StoreError::Store`].
     pub async fn seal(&self, number: u64, keys: &TrustedKeys) -> Result<Seal, StoreError> {
+        Ok(self.head(number, keys).await?.0)
+    }
+
+    /// The seal of an epoch, and the bytes that its object begins with.
+    async fn head(&self, number: u64, keys: &TrustedKeys) -> Result<(Seal, Bytes), StoreError> {
         let head = self.get(number, Some(0..SEAL_BYTES_MAX)).await?.bytes().await?;
         let line = head.split(|&b| b == b'\n').next().unwrap_or_default();
         let seal = Seal::read(line, number)?;
         verify_seal(&seal, keys)?;
-        Ok(seal)
+        Ok((seal, head))
     }
 
     /// Verifies the epochs up to `last` one after the other, and tells `each` of every one. The chain may begin with

@@ -66,7 +66,7 @@ async fn a_damaged_object_is_reported_and_not_gone_on_from() {
         .await
         .expect_err("damaged");
     assert!(fault.to_string().starts_with("epoch 1, line "), "{fault}");
-    let fault = world.store.find(&call, &keys).await.expect_err("damaged");
+    let fault = world.store.find(&call, &keys, world.now_ms).await.expect_err("damaged");
     assert!(fault.to_string().starts_with("epoch 1"), "{fault}");
     world.post(1).await;
     let error = world.sealer(AT_ONCE).step(world.now_ms).await.expect_err("damaged");
@@ -103,7 +103,11 @@ async fn epochs_are_sealed_into_a_bucket_and_found_there() {
     while !matches!(one.step(world.now_ms).await.expect("a step"), Sealed::Waiting(0)) {}
     world.check().await;
     let call = *world.posted.first().expect("a call");
-    let receipt = world.store.find(&call, &world.keys()).await.expect("an answer");
+    let receipt = world
+        .store
+        .find(&call, &world.keys(), world.now_ms)
+        .await
+        .expect("an answer");
     assert_eq!(receipt.expect("sealed").record.call, call);
 }
 

@@ -80,6 +80,13 @@ const TOO_MANY: Failure = Failure {
     code: Some("providers_full"),
     message: "Every provider of this model is at its limit. Try again shortly.",
 };
+const TOO_MANY_AT_ONCE: Failure = Failure {
+    status: 429,
+    meaning: "The account is looking for as many sealed receipts as it may at a time. `Retry-After` says when to try again.",
+    kind: "rate_limit_error",
+    code: Some("too_many_at_once"),
+    message: "This account is looking for as many sealed receipts as it may at a time. Try again shortly.",
+};
 const INTERNAL: Failure = Failure {
     status: 500,
     meaning: "The gateway failed. Nothing is charged.",
@@ -156,7 +163,7 @@ pub(super) struct LookupFailures;
 
 impl IntoResponses for LookupFailures {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        responses(&[INVALID, NO_KEY, UNKNOWN, INTERNAL, UNAVAILABLE])
+        responses(&[INVALID, NO_KEY, UNKNOWN, TOO_MANY_AT_ONCE, INTERNAL, UNAVAILABLE])
     }
 }
 
