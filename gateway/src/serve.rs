@@ -26,6 +26,7 @@ use crate::journal::{self, Journal};
 use crate::request::auth::KeyCache;
 use crate::request::lengths::Lengths;
 use crate::request::live::LiveCalls;
+use crate::request::room::Room as CallRoom;
 use crate::telemetry::Telemetry;
 use crate::tokens::{CountingPool, Tokenizers};
 use crate::workers::Workers;
@@ -167,7 +168,7 @@ fn app(config: Config, telemetry: &Telemetry, opened: Opened) -> App {
         counting: opened.counting,
         lengths: Lengths::default(),
         live: LiveCalls::default(),
-        room: Room::new(config.server.concurrent_calls_max),
+        room: CallRoom::new(&config.server),
         tunnels: Room::new(config.tunnels.tunnels_max),
         strangers: Room::new(STRANGERS_MAX),
         connections: Connections::default(),

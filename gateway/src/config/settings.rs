@@ -71,6 +71,13 @@ settings! {
         write_timeout_ms: u64 = 60_000, 1..=DAY_MS;
         /// Calls served at the same time; one more is answered 503 with `Retry-After`.
         concurrent_calls_max: usize = 4096, 1..=1_000_000;
+        /// Bytes of requests' bodies kept at the same time; one more is answered 503 with `Retry-After`. A body counts from
+        /// when its length is known until its call is settled.
+        bodies_bytes_max: u64 = 512 << 20, 1024..=1 << 40;
+        /// How much of the places and bytes that other accounts leave one account may take, in percent; beyond that it is
+        /// answered 429 with `Retry-After`. With 50 an account alone has up to half, and each of two up to a third. 100 lets
+        /// one account take everything.
+        account_share_percent: u32 = 50, 1..=100;
         /// Connections open at the same time; one more waits in the listen queue.
         connections_max: usize = 16_384, 1..=1_000_000;
         /// Time between SIGTERM and the end of new connections, in milliseconds. `/readyz` says `stopping` from the first
