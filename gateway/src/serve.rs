@@ -39,8 +39,8 @@ const BACKLOG: i32 = 1024;
 const STANDING_AFTER: Duration = Duration::from_millis(500);
 /// Tunnels that may be open without having said hello.
 const STRANGERS_MAX: usize = 256;
-/// Threads that count tokens: one counts some millions of bytes a second.
-const COUNTING_THREADS: usize = 1;
+/// Cores for each thread that counts tokens: one counts some millions of bytes a second.
+const CORES_A_COUNTER: usize = 4;
 /// How long connections may take to send their last bytes, even when the grace is over.
 const FLUSH_MIN: Duration = Duration::from_secs(1);
 /// How long cut calls may take to settle, and tasks to end, before the process ends regardless.
@@ -83,7 +83,7 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
         epochs,
         journal: Journal::open(&data)?,
         tokenizers: Tokenizers::load(&config.tokenizers)?,
-        counting: CountingPool::start(COUNTING_THREADS)?,
+        counting: CountingPool::start(counting_threads(&config))?,
     };
     let app = Arc::new(app(config, telemetry, opened));
     for configured in &app.config.providers {
@@ -186,9 +186,20 @@ fn make_private_folder(folder: &Path) -> anyhow::Result<()> {
 
 fn workers(config: &Config) -> usize {
     match config.server.workers {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        0 => cores(),
         workers => usize::from(workers),
     }
+}
+
+fn counting_threads(config: &Config) -> usize {
+    match config.server.counting_threads {
+        0 => (cores() / CORES_A_COUNTER).max(1),
+        threads => usize::from(threads),
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn listen(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {

@@ -78,6 +78,10 @@ settings! {
         /// answered 429 with `Retry-After`. With 50 an account alone has up to half, and each of two up to a third. 100 lets
         /// one account take everything.
         account_share_percent: u32 = 50, 1..=100;
+        /// Threads that count tokens by models' own tokenizers (`[[tokenizers]]`); 0 takes one per four cores, and one at
+        /// least. Accounts take turns at them. A count that is not there two seconds after its answer has ended is given up:
+        /// the call is billed by the bounds of bytes, as without a tokenizer.
+        counting_threads: u16 = 0, 0..=256;
         /// Connections open at the same time; one more waits in the listen queue.
         connections_max: usize = 16_384, 1..=1_000_000;
         /// Time between SIGTERM and the end of new connections, in milliseconds. `/readyz` says `stopping` from the first
