@@ -146,7 +146,7 @@ settings! {
         /// Whether this gateway takes its turn at sealing. Of several on one ledger one seals at a time.
         seal: bool = true;
         /// Where epochs are kept: a folder, or `s3://bucket/prefix` with the usual `AWS_…` variables for region, endpoint
-        /// and credentials. None takes the folder `epochs` in `ledger.data`. Gateways on one ledger share one store.
+        /// and credentials. An endpoint with `http://` on another machine is refused unless `AWS_ALLOW_HTTP=true`. None takes the folder `epochs` in `ledger.data`. Gateways on one ledger share one store.
         store: Option<String> = None;
         /// An epoch is closed so long after the one before, in milliseconds, if there is anything to seal.
         age_ms: u64 = 600_000, 50..=DAY_MS;
