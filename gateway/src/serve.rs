@@ -63,7 +63,7 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     let listener = listen(config.server.listen, "--listen")?;
     let admin_listener = config.admin.listen.map(|address| listen(address, "--admin-listen"));
     let admin_listener = admin_listener.transpose()?;
-    let tokens = admin::tokens(&config.admin)?;
+    let tokens = admin::Tokens::configured(&config.admin)?;
     let data = config.ledger.data.clone();
     let ledger = ledger::open_when_free(&config.ledger).await?;
     make_private_folder(&data)?;

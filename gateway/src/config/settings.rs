@@ -137,7 +137,8 @@ settings! {
         listen: Option<SocketAddr> = None;
         /// Who may use it: `NAME:HASH` each, as `filature admin token NAME` prints them. The audit trail names them.
         tokens: Vec<String> = Vec::new();
-        /// File with more of them, one a line, read at the start. Empty lines and those with `#` in front do not count.
+        /// File with more of them, one a line. Empty lines and those with `#` in front do not count. A change counts within a
+        /// second; while the file cannot be read, none of its tokens is good.
         tokens_file: Option<String> = None;
     }
 
