@@ -922,3 +922,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn echo_is_a_completions_and_off_unless_it_is_on() {
+    let echo = |rest: &str| view(Completions, &format!(r#"{{"model":"m","prompt":"p"{rest}}}"#)).echo;
+    for (rest, is_on) in [
+        ("", false),
+        (r#","echo":null"#, false),
+        (r#","echo":false"#, false),
+        (r#","echo":true"#, true),
+    ] {
+        assert_eq!(echo(rest), is_on, "{rest}");
+    }
+    assert!(!view(ChatCompletions, &chat(r#","echo":true"#)).echo);
+}
