@@ -74,8 +74,8 @@ const ENGINE_REFUSED: Failure = Failure {
 };
 const TOO_MANY: Failure = Failure {
     status: 429,
-    meaning: "Every provider that fits is at its limit, or a limit or the budget of the API key is reached. `Retry-After`, \
-              where it is given, says when to try again.",
+    meaning: "Every provider that fits is at its limit, a limit or the budget of the API key is reached, or the account \
+              has its share of the gateway (`too_many_at_once`). `Retry-After`, where it is given, says when to try again.",
     kind: "rate_limit_error",
     code: Some("providers_full"),
     message: "Every provider of this model is at its limit. Try again shortly.",
