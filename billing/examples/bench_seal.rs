@@ -13,6 +13,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 const RECEIPTS: usize = 16_384;
+const NOW_MS: u64 = 1_800_000_000_000;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -22,7 +23,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let records: Vec<_> = (0..RECEIPTS).map(|_| record(&key, &mut rng)).collect();
     let calls: Vec<_> = records.iter().map(|record| record.call).collect();
 
-    let (closed, epoch) = timed(|| Epoch::close(None, records, Cursors::new(), 1_800_000_000_000, &key));
+    let (closed, epoch) = timed(|| Epoch::close(None, records, Cursors::new(), NOW_MS, &key));
     let epoch = epoch?;
     let (written, bytes) = timed(|| epoch.to_bytes());
     let bytes = bytes?;
@@ -39,11 +40,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     store.create(0, bytes).await?;
     let stored = begun.elapsed();
     let begun = Instant::now();
-    let first = store.find(&calls[0], &keys).await?;
+    let first = store.find(&calls[0], &keys, NOW_MS).await?;
     let found = begun.elapsed();
     let begun = Instant::now();
     for call in &calls[1..101] {
-        assert!(store.find(call, &keys).await?.is_some());
+        assert!(store.find(call, &keys, NOW_MS).await?.is_some());
     }
     let again = begun.elapsed() / 100;
     store.verify(Chain::new(keys), 0, |_| {}).await?;

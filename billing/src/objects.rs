@@ -18,7 +18,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode};
+use object_store::{GetOptions, GetRange, ObjectStore, PutMode};
 use rand::CryptoRng;
 
 use self::find::Known;
@@ -159,7 +159,12 @@ impl EpochStore {
         rng.fill_bytes(&mut made);
         let made = hex::encode(made);
         loop {
-            match self.store.get(&path).await {
+            // A part of it only: whatever stands there is not read whole to find that it is no name.
+            let part = GetOptions {
+                range: Some(GetRange::Bounded(0..64)),
+                ..GetOptions::default()
+            };
+            match self.store.get_opts(&path, part).await {
                 Ok(found) if found.meta.size <= 64 => {
                     let name = found.bytes().await?;
                     let name = String::from_utf8(name.into()).ok().filter(|name| name.len() == 32);
@@ -233,11 +238,16 @@ impl EpochStore {
     /// # Errors
     /// [`StoreError::Fault`] if it is not what it should be, [`StoreError::Missing`], [`StoreError::Store`].
     pub async fn seal(&self, number: u64, keys: &TrustedKeys) -> Result<Seal, StoreError> {
+        Ok(self.head(number, keys).await?.0)
+    }
+
+    /// The seal of an epoch, and the bytes that its object begins with.
+    async fn head(&self, number: u64, keys: &TrustedKeys) -> Result<(Seal, Bytes), StoreError> {
         let head = self.get(number, Some(0..SEAL_BYTES_MAX)).await?.bytes().await?;
         let line = head.split(|&b| b == b'\n').next().unwrap_or_default();
         let seal = Seal::read(line, number)?;
         verify_seal(&seal, keys)?;
-        Ok(seal)
+        Ok((seal, head))
     }
 
     /// Verifies the epochs up to `last` one after the other, and tells `each` of every one. The chain may begin with

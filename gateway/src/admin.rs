@@ -23,7 +23,7 @@ pub use desk::Desk;
 pub use listener::{AdminApi, serve};
 pub use operations::router;
 pub use socket::{SOCKET, listen};
-pub use token::{AdminToken, BadAdminToken, configured as tokens, generate as generate_token};
+pub use token::{AdminToken, BadAdminToken, Tokens, generate as generate_token};
 pub use wire::{
     Accounts, Admittance, Admitted, Audit, Audited, Books, BudgetPatch, CreatedKey, Credit, Credited, KeyPatch,
     KeyShown, Keys, LimitsPatch, NewAccount, NewKey, Providers, UsageOf,

@@ -19,6 +19,7 @@ use crate::journal::Journal;
 use crate::request::auth::KeyCache;
 use crate::request::lengths::Lengths;
 use crate::request::live::LiveCalls;
+use crate::request::room::Room as CallRoom;
 use crate::request::upstream::EngineBody;
 use crate::telemetry::Metrics;
 use crate::tokens::{CountingPool, Tokenizers};
@@ -54,7 +55,7 @@ pub struct App {
     /// Calls that hold money now.
     pub live: LiveCalls,
     /// Room for further calls.
-    pub room: Room,
+    pub room: CallRoom,
     /// Room for tunnels.
     pub tunnels: Room,
     /// Room for tunnels that have not said hello yet: strangers' until then.

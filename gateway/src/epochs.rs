@@ -1,17 +1,17 @@
 //! The gateway's side of epochs: which store the settings name, whose signatures are trusted in it, and whether this
 //! gateway fits in with the others on its ledger. Sealing itself is `sealing`'s business.
 
+mod searches;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use filature_billing::{EpochStore, Ledger, LedgerError, ReceiptKey, S3Settings, StoreError, TrustedKeys, Wrong};
-use tokio::sync::Semaphore;
 
+pub use self::searches::{Crowded, Searches};
 use crate::clock::now_ms;
 use crate::config::Config;
 
-/// Receipts that are looked for among the epochs at the same time; further ones wait.
-const SEARCHES_MAX: usize = 4;
 /// What all gateways on a ledger have in common is agreed on for so long; each one that runs renews it.
 const AGREED: Duration = Duration::from_secs(30);
 /// How long the store of epochs may take to say who it is; a gateway then serves without having seen it.
@@ -24,7 +24,7 @@ pub struct Epochs {
     /// The operator's keys: today's and those before.
     pub keys: TrustedKeys,
     /// Room for those who look for a receipt.
-    pub searches: Semaphore,
+    pub searches: Searches,
 }
 
 /// Where the settings say that epochs are.
@@ -119,7 +119,7 @@ impl Epochs {
         Ok(Self {
             store: place.open()?,
             keys: trusted(config, Some(key.public_hex())),
-            searches: Semaphore::new(SEARCHES_MAX),
+            searches: Searches::default(),
         })
     }
 }

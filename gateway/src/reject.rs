@@ -73,6 +73,8 @@ pub enum Reject {
         /// When to try again.
         retry_after: Duration,
     },
+    /// The account has its share of what all accounts share on this gateway.
+    Crowded(&'static str),
     /// This gateway is at its limit of concurrent calls, or stopping.
     Overloaded(&'static str),
     /// The ledger does not answer; money fails closed.
@@ -161,6 +163,7 @@ impl Reject {
             Self::NoFittingProvider(_) => "no_fitting_provider",
             Self::NoProvider(_) => "no_provider",
             Self::ProvidersFull { .. } => "providers_full",
+            Self::Crowded(_) => "too_many_at_once",
             Self::Overloaded(_) => "overloaded",
             Self::LedgerUnavailable => "ledger_unavailable",
             Self::Engine { .. } => "engine_refused",
@@ -288,6 +291,13 @@ impl Reject {
                 "Every provider of this model is at its limit. Try again shortly.",
             )
             .retry_after(*retry_after),
+            Self::Crowded(why) => Told::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limit_error",
+                Some("too_many_at_once"),
+                *why,
+            )
+            .retry_after(Duration::from_secs(1)),
             Self::Overloaded(why) => Told::new(StatusCode::SERVICE_UNAVAILABLE, SERVER, Some("overloaded"), *why)
                 .retry_after(Duration::from_secs(1)),
             Self::LedgerUnavailable => Told::new(

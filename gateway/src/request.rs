@@ -25,6 +25,7 @@ pub mod queue;
 pub mod rates;
 pub mod relay;
 pub mod resume;
+pub mod room;
 pub mod settle;
 pub mod upstream;
 
@@ -45,7 +46,7 @@ use tracing::Span;
 
 use dispatch::Outcome;
 
-use crate::app::{Place, Worker};
+use crate::app::Worker;
 use crate::clock::now_ms;
 use crate::reject::Reject;
 use crate::routes::REQUEST_ID;
@@ -75,8 +76,8 @@ pub struct Call {
     pub started: Instant,
     /// When it came, for records.
     pub created_ms: u64,
-    /// Its place among the concurrent calls, kept until it is settled.
-    pub place: Place,
+    /// Its place among the concurrent calls and its body's bytes, kept until it is settled.
+    pub place: room::Place,
     /// Its span; disabled where no traces are exported.
     pub span: Span,
 }
@@ -148,11 +149,7 @@ async fn answer(
             return Err(reject);
         }
     };
-    let place = app
-        .room
-        .enter()
-        .ok_or(Reject::Overloaded("This gateway is at its limit of concurrent calls."))?;
-    let body = parse::read_body(app, &head.headers, body).await?;
+    let (place, body) = parse::read_body(app, &head.headers, &caller.key.account, body).await?;
     let mut view = parse::view(endpoint, &body)?;
     let caller = admit::allow(app, &mut view, caller).await?;
     let span = match trace::is_on() {

@@ -27,6 +27,7 @@ use crate::journal::{self, Journal};
 use crate::request::auth::KeyCache;
 use crate::request::lengths::Lengths;
 use crate::request::live::LiveCalls;
+use crate::request::room::Room as CallRoom;
 use crate::telemetry::Telemetry;
 use crate::tokens::{CountingPool, Tokenizers};
 use crate::workers::Workers;
@@ -39,10 +40,10 @@ const BACKLOG: i32 = 1024;
 const STANDING_AFTER: Duration = Duration::from_millis(500);
 /// Tunnels that may be open without having said hello.
 const STRANGERS_MAX: usize = 256;
-/// Threads that count tokens: one counts some millions of bytes a second.
-const COUNTING_THREADS: usize = 1;
 /// Holds that are renewed at the same time.
 const RENEWED_AT_ONCE: usize = 256;
+/// Cores for each thread that counts tokens: one counts some millions of bytes a second.
+const CORES_A_COUNTER: usize = 4;
 /// How long connections may take to send their last bytes, even when the grace is over.
 const FLUSH_MIN: Duration = Duration::from_secs(1);
 /// How long cut calls may take to settle, and tasks to end, before the process ends regardless.
@@ -65,7 +66,7 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     let listener = listen(config.server.listen, "--listen")?;
     let admin_listener = config.admin.listen.map(|address| listen(address, "--admin-listen"));
     let admin_listener = admin_listener.transpose()?;
-    let tokens = admin::tokens(&config.admin)?;
+    let tokens = admin::Tokens::configured(&config.admin)?;
     let data = config.ledger.data.clone();
     make_private_folder(&data)?;
     let _folder = ledger::own_folder(&data, ledger::HANDOVER_MAX).await?;
@@ -86,7 +87,7 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
         epochs,
         journal: Journal::open(&data)?,
         tokenizers: Tokenizers::load(&config.tokenizers)?,
-        counting: CountingPool::start(COUNTING_THREADS)?,
+        counting: CountingPool::start(counting_threads(&config))?,
     };
     let app = Arc::new(app(config, telemetry, opened));
     for configured in &app.config.providers {
@@ -168,7 +169,7 @@ fn app(config: Config, telemetry: &Telemetry, opened: Opened) -> App {
         counting: opened.counting,
         lengths: Lengths::default(),
         live: LiveCalls::default(),
-        room: Room::new(config.server.concurrent_calls_max),
+        room: CallRoom::new(&config.server),
         tunnels: Room::new(config.tunnels.tunnels_max),
         strangers: Room::new(STRANGERS_MAX),
         connections: Connections::default(),
@@ -186,9 +187,20 @@ fn make_private_folder(folder: &Path) -> anyhow::Result<()> {
 
 fn workers(config: &Config) -> usize {
     match config.server.workers {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        0 => cores(),
         workers => usize::from(workers),
     }
+}
+
+fn counting_threads(config: &Config) -> usize {
+    match config.server.counting_threads {
+        0 => (cores() / CORES_A_COUNTER).max(1),
+        threads => usize::from(threads),
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn listen(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {

@@ -12,6 +12,7 @@ pub mod pool;
 pub mod prompt;
 pub mod rule;
 
+mod line;
 mod load;
 mod pieces;
 mod tokenizer;

@@ -563,3 +563,23 @@ fn a_taken_port_is_said_in_one_line() {
         ran.err
     );
 }
+
+#[test]
+fn a_bucket_is_not_reached_in_the_open_because_a_variable_says_so() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let list = ["epochs", "list", "--store", "s3://bucket/prefix"];
+    for name in ["AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"] {
+        let env = [
+            (name, "http://minio.example:9000"),
+            ("AWS_ACCESS_KEY_ID", "id"),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+        ];
+        let ran = run_with(dir.path(), &env, &list);
+        assert_ne!(ran.code, 0, "{name}");
+        assert!(
+            ran.err.contains("http://minio.example:9000") && ran.err.contains("AWS_ALLOW_HTTP=true"),
+            "{name}: {}",
+            ran.err
+        );
+    }
+}

@@ -111,6 +111,8 @@ pub struct CallView {
     /// Choices the engine makes for each prompt: the largest of `n`, `best_of` and llama.cpp's `n_cmpl`; 1
     /// when absent.
     pub n: u32,
+    /// `echo`: whether each choice of a completion begins with its prompt.
+    pub echo: bool,
     /// Bytes of the JSON values that become the prompt, media left out: messages, tools, functions and the output format for a chat,
     /// `prompt` and `suffix` for a completion, `input` for embeddings. Never fewer than the bytes of text in them.
     pub prompt_bytes: u32,
@@ -187,6 +189,7 @@ pub fn parse_call(endpoint: Endpoint, body: &[u8]) -> Result<CallView, BadCall> 
         include_usage: stream_options.is_asked(),
         output_tokens_max: limits.largest(),
         n,
+        echo: endpoint == Endpoint::Completions && fields.echo(),
         prompt_bytes: u32::try_from(fields.prompt_bytes()).unwrap_or(u32::MAX),
         prompt_items: made.items,
         media_parts: made.media,

@@ -5,6 +5,7 @@
 
 mod answers;
 mod failures;
+mod rates;
 mod routes;
 mod routing;
 mod schemas;
@@ -84,6 +85,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
             object.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(true)));
         }
     }
+    rates::describe(&mut document.paths);
     document
 }
 

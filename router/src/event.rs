@@ -105,6 +105,18 @@ pub enum Event {
         /// How it ended.
         end: End,
     },
+    /// A provider claimed more tokens of a call than passed. Once for such an attempt, after its
+    /// `Ended`; without word of one, its claim was right.
+    Overclaimed {
+        /// Who.
+        provider: ProviderId,
+        /// The asked model.
+        model: ModelId,
+        /// Tokens that were borne out, prompt and answer: what is paid for.
+        borne_out: u64,
+        /// Tokens that were claimed beyond.
+        beyond: u64,
+    },
     /// A provider's cache holds an opening of prompts from now on.
     Saw {
         /// Whose cache.

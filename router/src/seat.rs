@@ -2,6 +2,7 @@
 
 pub(crate) mod backoff;
 pub(crate) mod breaker;
+pub(crate) mod claims;
 pub(crate) mod errors;
 pub(crate) mod estimate;
 pub(crate) mod history;
@@ -18,6 +19,7 @@ use crate::names::ProviderId;
 use crate::offer::OfferedModel;
 use crate::seat::backoff::Backoff;
 use crate::seat::breaker::Breaker;
+use crate::seat::claims::Claims;
 use crate::seat::errors::Errors;
 use crate::seat::estimate::{Latency, WholeAnswer};
 use crate::seat::history::{History, Outcome};
@@ -75,6 +77,7 @@ pub(crate) struct Seen {
     pub(crate) errors: Errors,
     pub(crate) backoff: Backoff,
     pub(crate) tail: Tail,
+    pub(crate) claims: Claims,
     /// Calls served to their end.
     pub(crate) served: u32,
     /// Boxed: large, and not looked at when routing.

@@ -74,6 +74,9 @@ pub struct SeatView {
     pub is_draining: bool,
     /// Failures that still count, each fading with a time constant of 60 s.
     pub errors: f64,
+    /// By how much its price is multiplied when it is compared: above 1 for whoever claims more tokens
+    /// than pass, 1.95 at most.
+    pub dearness: f64,
     /// Expected time to the first token of a prompt of no length.
     pub first_token: Duration,
     /// Expected time between tokens for one more stream.
@@ -98,6 +101,7 @@ impl SeatView {
             is_backing_off: seen.backoff.is_active(now),
             is_draining: seat.draining,
             errors: seen.errors.weight(now),
+            dearness: seen.claims.dearness(seen.served, now),
             first_token: seconds(seen.latency.first_token_s(seen.waiting.tokens(), 0)),
             gap: seconds(seen.latency.gap_s(load)),
             first_tokens_seen: seen.latency.first_tokens(),

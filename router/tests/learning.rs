@@ -450,3 +450,42 @@ fn baselines_keep_to_the_hard_filters() {
         check(&fleet, &ask, NOW, &["a"]);
     }
 }
+
+/// One call served, of whose tokens as many again were claimed.
+fn claims_double(fleet: &mut Fleet, name: &str) {
+    observe(fleet, name, 1, ms(300), ms(20), NOW);
+    let event = Event::Overclaimed {
+        provider: ProviderId::from(name),
+        model: ModelId::from(MODEL),
+        borne_out: 700,
+        beyond: 700,
+    };
+    fleet.apply(event, NOW);
+}
+
+#[test]
+fn who_claims_more_than_passes_is_dearer_than_its_price() {
+    let mut fleet = fleet_of(&[("cheap", 1_000_000), ("fair", 1_300_000)]);
+    for name in ["cheap", "fair"] {
+        observe(&mut fleet, name, 20, ms(300), ms(20), NOW);
+    }
+    let first = |fleet: &Fleet, exchange| names(&plan_for(fleet, &ask(exchange), NOW).expect("both"))[0].to_owned();
+    assert_eq!(first(&fleet, FLOOR), "cheap");
+    claims_double(&mut fleet, "cheap");
+    assert_eq!(first(&fleet, FLOOR), "cheap", "once is no habit");
+    for _ in 0..30 {
+        claims_double(&mut fleet, "cheap");
+    }
+    assert_eq!(first(&fleet, FLOOR), "fair");
+    let dearness = |fleet: &Fleet, name| fleet.seat(name, MODEL, NOW).expect("a seat").dearness;
+    assert!((1.5..1.95).contains(&dearness(&fleet, "cheap")));
+    assert_eq!(dearness(&fleet, "fair").to_bits(), 1.0_f64.to_bits());
+
+    // Leaving for a moment washes nothing off; calls with right claims do.
+    let provider = ProviderId::from("cheap");
+    fleet.apply(Event::Left { provider }, NOW);
+    fleet.apply(joined("cheap", vec![offer(MODEL, 1_000_000)]), NOW);
+    assert_eq!(first(&fleet, FLOOR), "fair");
+    observe(&mut fleet, "cheap", 60, ms(300), ms(20), NOW);
+    assert_eq!(first(&fleet, FLOOR), "cheap");
+}

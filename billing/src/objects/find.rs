@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::lines::Line;
 use super::{EpochStore, StoreError};
 use crate::id::CallId;
 use crate::receipt::Receipt;
@@ -14,24 +15,28 @@ const CLOCKS_DIFFER_MS: u64 = 60_000;
 const CALL_MS_MAX: u64 = 3_600_000;
 /// Epochs beyond that, where a call may stand whose post came late.
 const LATE_EPOCHS: u64 = 16;
-/// Epochs searched for one call at most. Each costs some ten short reads.
+/// Epochs looked at for one call at most. One that may hold it costs some ten short reads; one that cannot costs one when
+/// it is looked at first, and none later.
 const EPOCHS_SEARCHED_MAX: u64 = 256;
-/// Epochs whose times are remembered, some 40 bytes each.
-const TIMES_MAX: usize = 100_000;
+/// Epochs that are remembered, some 64 bytes each.
+const EPOCHS_KNOWN_MAX: usize = 100_000;
 
 /// What is known of the chain.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     /// The last epoch, or one before it.
     last: Option<u64>,
-    /// When epochs began and ended.
-    times: BTreeMap<u64, Times>,
+    /// Where in time epochs stand.
+    spans: BTreeMap<u64, Span>,
 }
 
+/// Where in time an epoch stands.
 #[derive(Debug, Clone, Copy)]
-struct Times {
+struct Span {
     from_ms: u64,
     to_ms: u64,
+    /// Its first call, once that is known: no earlier one is in it, since receipts stand in order.
+    first: Option<CallId>,
 }
 
 /// How a search went.
@@ -48,6 +53,14 @@ impl Known {
     pub(super) fn saw(&mut self, number: u64) {
         self.last = self.last.max(Some(number));
     }
+
+    fn keep(&mut self, number: u64, span: Span) {
+        if self.spans.len() >= EPOCHS_KNOWN_MAX && !self.spans.contains_key(&number) {
+            // The oldest are asked for least.
+            self.spans.pop_first();
+        }
+        self.spans.insert(number, span);
+    }
 }
 
 impl EpochStore {
@@ -55,8 +68,8 @@ impl EpochStore {
     ///
     /// # Errors
     /// [`StoreError::Fault`] for a damaged object, [`StoreError::Missing`], [`StoreError::Store`].
-    pub async fn find(&self, call: &CallId, keys: &TrustedKeys) -> Result<Option<Receipt>, StoreError> {
-        let Some((number, receipt)) = self.locate(call, keys).await? else {
+    pub async fn find(&self, call: &CallId, keys: &TrustedKeys, now_ms: u64) -> Result<Option<Receipt>, StoreError> {
+        let Some((number, receipt)) = self.locate(call, keys, now_ms).await? else {
             return Ok(None);
         };
         self.prove(number, receipt, keys).await.map(Some)
@@ -64,11 +77,23 @@ impl EpochStore {
 
     /// The receipt of a call as it stands in its epoch, and the epoch's number. It is looked for in the epochs of the
     /// hour after the call began, and in sixteen more. `None` if it stands in none of them: it is not sealed yet, it was
-    /// posted very late, or there was no such call. Costs some ten short reads for every epoch searched.
+    /// posted very late, or there was no such call.
+    ///
+    /// Costs some ten short reads for every epoch that may hold the call: one or two of them, as calls are sealed soon. The
+    /// others are told by their first call. Nothing is read for a call that is to begin after `now_ms`, or, once the
+    /// epochs are known, before the first of them.
     ///
     /// # Errors
     /// [`StoreError::Fault`] for a damaged object, [`StoreError::Missing`], [`StoreError::Store`].
-    pub async fn locate(&self, call: &CallId, keys: &TrustedKeys) -> Result<Option<(u64, Receipt)>, StoreError> {
+    pub async fn locate(
+        &self,
+        call: &CallId,
+        keys: &TrustedKeys,
+        now_ms: u64,
+    ) -> Result<Option<(u64, Receipt)>, StoreError> {
+        if call.started_ms() > now_ms.saturating_add(CLOCKS_DIFFER_MS) {
+            return Ok(None);
+        }
         let remembered = self.known.lock().last;
         let mut next = 0;
         for last in [remembered, None] {
@@ -101,13 +126,14 @@ impl EpochStore {
             if number > last {
                 return Ok(Searched::NotBefore(number));
             }
-            if self.times(number, keys).await?.from_ms > ended_ms {
+            let span = self.span(number, keys).await?;
+            if span.from_ms > ended_ms {
                 late = late.saturating_add(1);
             }
             if late > LATE_EPOCHS {
                 break;
             }
-            if number < next {
+            if number < next || self.begins_after(number, span, call).await? {
                 continue;
             }
             if let Some(line) = self.line_of(number, call).await? {
@@ -122,7 +148,7 @@ impl EpochStore {
         let (mut low, mut high) = (0, last.saturating_add(1));
         while low < high {
             let middle = low.midpoint(high);
-            if self.times(middle, keys).await?.to_ms < time_ms {
+            if self.span(middle, keys).await?.to_ms < time_ms {
                 low = middle.saturating_add(1);
             } else {
                 high = middle;
@@ -131,23 +157,38 @@ impl EpochStore {
         Ok(low)
     }
 
-    async fn times(&self, number: u64, keys: &TrustedKeys) -> Result<Times, StoreError> {
-        if let Some(times) = self.known.lock().times.get(&number) {
-            return Ok(*times);
+    async fn span(&self, number: u64, keys: &TrustedKeys) -> Result<Span, StoreError> {
+        if let Some(span) = self.known.lock().spans.get(&number) {
+            return Ok(*span);
         }
-        let header = self.seal(number, keys).await?.header;
-        let times = Times {
-            from_ms: header.from_ms,
-            to_ms: header.to_ms,
+        let (seal, head) = self.head(number, keys).await?;
+        let span = Span {
+            from_ms: seal.header.from_ms,
+            to_ms: seal.header.to_ms,
+            first: first_call_in(&head, seal.header.providers),
         };
-        let mut known = self.known.lock();
-        if known.times.len() >= TIMES_MAX {
-            // The oldest are asked for least.
-            known.times.pop_first();
-        }
-        known.times.insert(number, times);
-        Ok(times)
+        self.known.lock().keep(number, span);
+        Ok(span)
     }
+
+    /// Whether all calls of an epoch began after this one. What many providers have earned pushes the first receipt out
+    /// of the object's head; it is then looked for once.
+    async fn begins_after(&self, number: u64, span: Span, call: &CallId) -> Result<bool, StoreError> {
+        let first = match span.first {
+            Some(first) => Some(first),
+            None => self.first_call(number).await?,
+        };
+        self.known.lock().keep(number, Span { first, ..span });
+        Ok(first.is_some_and(|first| first > *call))
+    }
+}
+
+/// The first call, if its line is whole in the head of an object: behind the seal and what so many providers have earned.
+fn first_call_in(head: &[u8], providers: u64) -> Option<CallId> {
+    let before = usize::try_from(providers).ok()?.checked_add(1)?;
+    let mut lines = head.split_inclusive(|&b| b == b'\n').skip(before);
+    let line = lines.next()?.strip_suffix(b"\n")?;
+    Line::read(line).ok()?.call()
 }
 
 fn receipt_in(number: u64, line: &[u8]) -> Result<Receipt, Fault> {

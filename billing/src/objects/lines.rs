@@ -73,6 +73,33 @@ impl EpochStore {
         Ok(None)
     }
 
+    /// The first call of epoch `number`. `None` if it has none.
+    pub(super) async fn first_call(&self, number: u64) -> Result<Option<CallId>, StoreError> {
+        let (mut low, mut high) = (0, self.size(number).await?);
+        let mut first = None;
+        while high.saturating_sub(low) > STRETCH_BYTES {
+            let Some(placed) = self.line_behind(number, low.midpoint(high), high).await? else {
+                break;
+            };
+            match call_in(number, &placed)? {
+                Some(found) => (first, high) = (Some(found), placed.start),
+                None => low = placed.end,
+            }
+        }
+        let stretch = self.bytes(number, low..high).await?;
+        for line in stretch.split(|&b| b == b'\n').filter(|line| !line.is_empty()) {
+            let placed = Placed {
+                start: low,
+                line: stretch.slice_ref(line),
+                end: high,
+            };
+            if let Some(found) = call_in(number, &placed)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(first)
+    }
+
     /// The first line that begins behind `place` and ends at or before `end`.
     async fn line_behind(&self, number: u64, place: u64, end: u64) -> Result<Option<Placed>, StoreError> {
         let mut length = LOOK_BYTES;

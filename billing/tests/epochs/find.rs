@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use filature_billing::{CallId, EpochStore};
+use filature_billing::{CallId, EpochStore, ProviderId};
 use futures_util::stream::BoxStream;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -79,6 +79,18 @@ impl ObjectStore for Counted {
 
 const HOUR_MS: u64 = 3_600_000;
 
+/// The folder of a scene, with what is read counted.
+fn counted(scene: &Scene) -> (Arc<Counted>, EpochStore) {
+    let counted = Arc::new(Counted {
+        inner: LocalFileSystem::new_with_prefix(scene.folder.path()).expect("a folder"),
+        reads: AtomicU64::new(0),
+        bytes: AtomicU64::new(0),
+        lists: AtomicU64::new(0),
+    });
+    let store = EpochStore::new(Arc::clone(&counted) as _, "");
+    (counted, store)
+}
+
 #[tokio::test]
 async fn few_and_short_reads_find_a_call_or_that_there_is_none() {
     let mut scene = Scene::new(Home::embedded(), 1).await;
@@ -90,43 +102,84 @@ async fn few_and_short_reads_find_a_call_or_that_there_is_none() {
         sealer.step(world.now_ms).await.expect("sealed");
         world.now_ms += 2 * HOUR_MS;
     }
-    let counted = Arc::new(Counted {
-        inner: LocalFileSystem::new_with_prefix(scene.folder.path()).expect("a folder"),
-        reads: AtomicU64::new(0),
-        bytes: AtomicU64::new(0),
-        lists: AtomicU64::new(0),
-    });
-    let store = EpochStore::new(Arc::clone(&counted) as _, "");
-    let keys = world.keys();
+    let (counted, store) = counted(&scene);
+    let world = &mut scene.world;
+    let (keys, now_ms) = (world.keys(), world.now_ms);
     for call in &world.posted {
-        let (_, receipt) = store.locate(call, &keys).await.expect("an answer").expect("sealed");
-        assert_eq!(receipt.record.call, *call);
+        let found = store.locate(call, &keys, now_ms).await.expect("an answer");
+        assert_eq!(found.expect("sealed").1.record.call, *call);
     }
     counted.take();
 
     let large: Vec<_> = world.posted.iter().skip(17 * 3).take(900).collect();
     for call in large.iter().step_by(37) {
-        assert!(store.locate(call, &keys).await.expect("an answer").is_some());
+        assert!(store.locate(call, &keys, now_ms).await.expect("an answer").is_some());
         let (reads, bytes, lists) = counted.take();
         assert!(
             reads <= 12 && bytes <= 200_000 && lists == 0,
             "{reads} reads of {bytes} bytes, {lists} lists"
         );
     }
-    // Ids that somebody made up, of the time of the large epoch and of any other.
-    for at in [
-        large[450].started_ms(),
-        large[0].started_ms() - HOUR_MS,
-        1,
-        u64::MAX >> 16,
+    // Ids that somebody made up: of the time of the large epoch, between two epochs, before all of them, in the future.
+    for (at, reads_max) in [
+        (large[450].started_ms(), 12),
+        (large[0].started_ms() - HOUR_MS, 0),
+        (1, 0),
+        (now_ms + HOUR_MS, 0),
+        (u64::MAX >> 16, 0),
     ] {
         let call = CallId::generate(at, &mut world.rng);
-        assert!(store.locate(&call, &keys).await.expect("an answer").is_none());
+        assert!(store.locate(&call, &keys, now_ms).await.expect("an answer").is_none());
         let (reads, bytes, lists) = counted.take();
-        println!("{reads} reads of {bytes} bytes, {lists} lists");
         assert!(
-            reads <= 20 * 12 && bytes <= 18 * 200_000 && lists <= 2,
-            "{reads} reads of {bytes} bytes"
+            reads <= reads_max && bytes <= reads * 64_000 && lists == 0,
+            "an id of {at}: {reads} reads of {bytes} bytes, {lists} lists"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_made_up_id_costs_the_epochs_of_its_moment_and_not_those_of_its_hour() {
+    let mut scene = Scene::new(Home::embedded(), 2).await;
+    let world = &mut scene.world;
+    let mut sealer = world.sealer(AT_ONCE);
+    // Thirty epochs, ten minutes apart, each with what two hundred providers have earned in front of its receipts: more
+    // than is read with the seal.
+    for epoch in 0..30 {
+        let late = world.record();
+        world.now_ms += 100;
+        for number in 0..200 {
+            world.now_ms += 10;
+            let mut record = world.record();
+            let provider = format!("a-provider-with-a-rather-long-name-{number}");
+            record.legs[0].provider = ProviderId::parse(&provider).expect("an id");
+            world.ledger.post(&record, world.now_ms).await.expect("posted");
+            world.posted.insert(record.call);
+        }
+        // A call may last: this one began before the epoch in which it stands.
+        if epoch == 20 {
+            world.now_ms += HOUR_MS / 6;
+            world.ledger.post(&late, world.now_ms).await.expect("posted");
+            world.posted.insert(late.call);
+        }
+        sealer.step(world.now_ms).await.expect("sealed");
+        world.now_ms += HOUR_MS / 6;
+    }
+    let (counted, store) = counted(&scene);
+    let world = &mut scene.world;
+    let (keys, now_ms) = (world.keys(), world.now_ms);
+    for call in world.posted.iter().step_by(97).chain(world.posted.last()) {
+        let found = store.locate(call, &keys, now_ms).await.expect("an answer");
+        assert_eq!(found.expect("sealed").1.record.call, *call);
+    }
+    counted.take();
+    let calls: Vec<_> = world.posted.iter().copied().collect();
+    for call in calls.iter().step_by(211) {
+        let made_up = CallId::generate(call.started_ms() + 5, &mut world.rng);
+        let found = store.locate(&made_up, &keys, now_ms).await.expect("an answer");
+        assert!(found.is_none());
+        let (reads, _, lists) = counted.take();
+        // Two epochs at most, and the store's end for the last of them.
+        assert!(reads <= 24 && lists <= 2, "{made_up}: {reads} reads, {lists} lists");
     }
 }

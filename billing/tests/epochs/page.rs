@@ -51,7 +51,7 @@ async fn the_script_says_yes_to_a_receipt_and_no_to_any_other() {
     for call in &world.posted {
         let receipt = world
             .store
-            .find(call, &world.keys())
+            .find(call, &world.keys(), world.now_ms)
             .await
             .expect("an answer")
             .expect("sealed");

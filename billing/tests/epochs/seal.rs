@@ -88,7 +88,7 @@ async fn a_sealed_call_is_found_with_its_proof(scene: Scene) {
     for call in &world.posted {
         let receipt = world
             .store
-            .find(call, &world.keys())
+            .find(call, &world.keys(), world.now_ms)
             .await
             .expect("an answer")
             .expect("sealed");
@@ -98,11 +98,22 @@ async fn a_sealed_call_is_found_with_its_proof(scene: Scene) {
         assert!(seals.contains(&receipt.inclusion.expect("a proof").epoch));
     }
     let nobody = world.record().call;
-    assert_eq!(world.store.find(&nobody, &world.keys()).await.expect("an answer"), None);
+    assert_eq!(
+        world
+            .store
+            .find(&nobody, &world.keys(), world.now_ms)
+            .await
+            .expect("an answer"),
+        None
+    );
     world.post(1).await;
     let waiting = *world.posted.last().expect("a call");
     assert_eq!(
-        world.store.find(&waiting, &world.keys()).await.expect("an answer"),
+        world
+            .store
+            .find(&waiting, &world.keys(), world.now_ms)
+            .await
+            .expect("an answer"),
         None
     );
 }

@@ -1,6 +1,12 @@
 //! The two kinds of store: a folder, and a bucket over HTTP.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use filature_billing::{Chain, Created, EpochStore, S3Settings, Sealed, StoreError, TrustedKeys};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 use crate::Scene;
 use crate::bucket::Bucket;
@@ -66,7 +72,7 @@ async fn a_damaged_object_is_reported_and_not_gone_on_from() {
         .await
         .expect_err("damaged");
     assert!(fault.to_string().starts_with("epoch 1, line "), "{fault}");
-    let fault = world.store.find(&call, &keys).await.expect_err("damaged");
+    let fault = world.store.find(&call, &keys, world.now_ms).await.expect_err("damaged");
     assert!(fault.to_string().starts_with("epoch 1"), "{fault}");
     world.post(1).await;
     let error = world.sealer(AT_ONCE).step(world.now_ms).await.expect_err("damaged");
@@ -103,22 +109,95 @@ async fn epochs_are_sealed_into_a_bucket_and_found_there() {
     while !matches!(one.step(world.now_ms).await.expect("a step"), Sealed::Waiting(0)) {}
     world.check().await;
     let call = *world.posted.first().expect("a call");
-    let receipt = world.store.find(&call, &world.keys()).await.expect("an answer");
+    let receipt = world
+        .store
+        .find(&call, &world.keys(), world.now_ms)
+        .await
+        .expect("an answer");
     assert_eq!(receipt.expect("sealed").record.call, call);
 }
 
 #[tokio::test]
 async fn a_bucket_that_is_not_there_is_an_error_and_no_hang() {
-    let settings = S3Settings {
-        bucket: "nobody".into(),
-        endpoint: Some("http://127.0.0.1:9".into()),
-        region: Some("us-east-1".into()),
-        access_key: Some(("id".into(), "secret".into())),
-        ..S3Settings::default()
-    };
+    let settings = settings("http://127.0.0.1:9");
     let store = EpochStore::s3(&settings).expect("settings");
     assert!(matches!(store.last().await, Err(StoreError::Store(_))));
     assert!(!format!("{settings:?}").contains("secret"));
+}
+
+fn settings(endpoint: &str) -> S3Settings {
+    S3Settings {
+        bucket: "any".into(),
+        endpoint: Some(endpoint.to_owned()),
+        region: Some("us-east-1".into()),
+        access_key: Some(("id".into(), "secret".into())),
+        ..S3Settings::default()
+    }
+}
+
+#[test]
+fn plain_http_is_for_this_machine_unless_it_is_allowed() {
+    for here in [
+        "http://127.0.0.1:9000",
+        "http://[::1]:9000",
+        "http://localhost",
+        "https://minio.example",
+        "HTTPS://minio.example",
+    ] {
+        assert!(EpochStore::s3(&settings(here)).is_ok(), "{here}");
+    }
+    for open in [
+        "http://minio.example:9000",
+        "http://10.0.0.1",
+        "http://localhost.example",
+        "http://127.0.0.1.example",
+        "minio.example:9000",
+    ] {
+        let refused = EpochStore::s3(&settings(open)).expect_err("in the open");
+        assert!(refused.to_string().contains("AWS_ALLOW_HTTP=true"), "{refused}");
+        let allowed = S3Settings {
+            allow_http: true,
+            ..settings(open)
+        };
+        assert!(EpochStore::s3(&allowed).is_ok(), "{open}");
+    }
+}
+
+/// Answers everything with a body that has no end, and says how many bytes of it were taken.
+async fn endless(listener: TcpListener, head: &'static str, taken: Arc<AtomicUsize>) {
+    let piece = vec![b'x'; 64 << 10];
+    while let Ok((mut socket, _)) = listener.accept().await {
+        let mut asked = [0; 4096];
+        let _ = socket.read(&mut asked).await;
+        let _ = socket.write_all(head.as_bytes()).await;
+        while socket.write_all(&piece).await.is_ok() {
+            taken.fetch_add(piece.len(), Ordering::SeqCst);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_answers_without_end_is_left_where_the_answer_should_have_ended() {
+    let heads = [
+        "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n",
+        "HTTP/1.1 206 Partial Content\r\ncontent-range: bytes 0-63/64\r\nconnection: close\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: 1099511627776\r\n\r\n",
+        "HTTP/1.1 404 Not Found\r\nconnection: close\r\n\r\n",
+    ];
+    for head in heads {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
+        let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+        let taken = Arc::new(AtomicUsize::new(0));
+        let mut server = JoinSet::new();
+        server.spawn(endless(listener, head, Arc::clone(&taken)));
+        let store = EpochStore::s3(&settings(&endpoint)).expect("settings");
+        assert!(store.seal(0, &TrustedKeys::default()).await.is_err(), "{head}");
+        assert!(store.identity(&mut rand::rng()).await.is_err(), "{head}");
+        assert!(store.last().await.is_err(), "{head}");
+        // What is not read fills the sockets' buffers before the server notices.
+        let taken = taken.load(Ordering::SeqCst);
+        assert!(taken < 64 << 20, "{taken} bytes after {head}");
+    }
 }
 
 /// A copy of the store, made with any tool, is as good as the store.

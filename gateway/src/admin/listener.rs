@@ -26,7 +26,7 @@ use tower::ServiceExt as _;
 
 use super::desk::Desk;
 use super::operations::router;
-use super::token::{self, AdminToken};
+use super::token::Tokens;
 use super::wire::Failed;
 
 /// Where the operations are found.
@@ -45,7 +45,7 @@ pub struct AdminApi {
     /// The ledger.
     pub ledger: Arc<dyn Ledger>,
     /// Who may use it.
-    pub tokens: Vec<AdminToken>,
+    pub tokens: Tokens,
 }
 
 /// Serves the admin API on `listener` until `stop`. Its connections are among `tasks`.
@@ -109,7 +109,7 @@ async fn connection(
 /// Whoever has no good token learns nothing, not even which operations there are.
 async fn answer(api: &AdminApi, peer: SocketAddr, request: Request<Incoming>) -> Response {
     let presented = bearer(request.headers()).unwrap_or_default();
-    let Some(operator) = token::owner(&api.tokens, presented) else {
+    let Some(operator) = api.tokens.owner(presented).await else {
         tracing::warn!(%peer, "a request to the admin API had no good token");
         let mut refused = failed(StatusCode::UNAUTHORIZED, "the request has no good admin token");
         let headers = refused.headers_mut();

@@ -1,14 +1,19 @@
 //! The credentials of the admin API over HTTP: tokens, of which only the hashes are configured.
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use filature_billing::KeyHash;
 use rand::CryptoRng;
 use rand::distr::{Alphanumeric, SampleString as _};
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
+use tokio::sync::Mutex;
 
 use crate::config::AdminSettings;
 
@@ -18,6 +23,12 @@ const PREFIX: &str = "fil-admin-";
 const RANDOM_CHARS: usize = 43;
 /// Longest name of a token, in bytes.
 const NAME_BYTES_MAX: usize = 64;
+/// How long what the file of tokens says is taken for granted.
+const GOOD_FOR: Duration = Duration::from_secs(1);
+/// How long its file system may take.
+const READ_MAX: Duration = Duration::from_secs(5);
+/// As much of it is read: some ten thousand tokens.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// A new random admin token. It is shown once and stored nowhere.
 pub fn generate(rng: &mut impl CryptoRng) -> String {
@@ -78,31 +89,107 @@ impl fmt::Display for AdminToken {
     }
 }
 
-/// All tokens that the settings name.
-///
-/// # Errors
-/// When the file of tokens cannot be read, or one of them is none; says which.
-pub fn configured(settings: &AdminSettings) -> anyhow::Result<Vec<AdminToken>> {
-    let read = |line: &str, place: &dyn fmt::Display| line.parse().with_context(|| place.to_string());
-    let mut tokens = Vec::new();
-    for (number, line) in (1..).zip(&settings.tokens) {
-        tokens.push(read(line, &format_args!("admin.tokens: entry {number}"))?);
-    }
-    let Some(path) = &settings.tokens_file else {
-        return Ok(tokens);
-    };
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read admin.tokens_file {path}"))?;
-    for (number, line) in (1..).zip(text.lines().map(str::trim)) {
-        if !line.is_empty() && !line.starts_with('#') {
-            tokens.push(read(line, &format_args!("{path}: line {number}"))?);
-        }
-    }
-    Ok(tokens)
+/// Who may use the admin API: the tokens in the settings, and those that the file of tokens names at the time.
+#[derive(Debug)]
+pub struct Tokens {
+    settings: Vec<AdminToken>,
+    file: Option<PathBuf>,
+    read: Mutex<Read>,
 }
 
-/// Whose token it is that was presented. Takes as long for one that nobody has as for the first and for the last.
-#[must_use]
-pub fn owner(tokens: &[AdminToken], presented: &str) -> Option<Arc<str>> {
+/// What the file said last.
+#[derive(Debug)]
+struct Read {
+    tokens: Arc<[AdminToken]>,
+    at: Instant,
+    /// What was wrong with it, so that it is told once.
+    wrong: Option<String>,
+}
+
+impl Tokens {
+    /// All tokens that the settings name.
+    ///
+    /// # Errors
+    /// When the file of tokens cannot be read, or one of them is none; says which.
+    pub fn configured(settings: &AdminSettings) -> anyhow::Result<Self> {
+        let mut tokens = Vec::new();
+        for (number, line) in (1..).zip(&settings.tokens) {
+            let token = line.parse::<AdminToken>();
+            tokens.push(token.with_context(|| format!("admin.tokens: entry {number}"))?);
+        }
+        let file = settings.tokens_file.as_ref().map(PathBuf::from);
+        let (of_file, wrong) = file.as_deref().map(read).unwrap_or_default();
+        if let Some(wrong) = wrong {
+            anyhow::bail!(wrong);
+        }
+        Ok(Self {
+            settings: tokens,
+            file,
+            read: Mutex::new(Read {
+                tokens: of_file.into(),
+                at: Instant::now(),
+                wrong: None,
+            }),
+        })
+    }
+
+    /// Whose token it is that was presented. The file is read again if that was longer ago than a second, so that a token
+    /// that was taken out of it is good for no longer, and neither is any of a file that cannot be read.
+    pub async fn owner(&self, presented: &str) -> Option<Arc<str>> {
+        let of_file = self.of_file().await;
+        // Both are always looked at, so that nothing is told by the time it takes.
+        let found = [owner(&self.settings, presented), owner(&of_file, presented)];
+        found.into_iter().flatten().next()
+    }
+
+    async fn of_file(&self) -> Arc<[AdminToken]> {
+        // Whoever comes while it is read waits for what it says.
+        let mut last = self.read.lock().await;
+        let Some(file) = self.file.clone().filter(|_| last.at.elapsed() >= GOOD_FOR) else {
+            return last.tokens.clone();
+        };
+        let reading = tokio::task::spawn_blocking(move || read(&file));
+        let (tokens, wrong) = match tokio::time::timeout(READ_MAX, reading).await {
+            Ok(Ok(read)) => read,
+            _ => (Vec::new(), Some("admin.tokens_file cannot be read in time".to_owned())),
+        };
+        if let Some(wrong) = wrong.as_ref().filter(|wrong| last.wrong.as_ref() != Some(wrong)) {
+            tracing::error!(wrong, "some admin tokens are not good any more");
+        }
+        *last = Read {
+            tokens: tokens.into(),
+            at: Instant::now(),
+            wrong,
+        };
+        last.tokens.clone()
+    }
+}
+
+/// The tokens in a file, and what is wrong with it, if anything: a line that is no token is left out.
+fn read(path: &Path) -> (Vec<AdminToken>, Option<String>) {
+    let mut text = String::new();
+    let opened = File::open(path).and_then(|file| file.take(FILE_BYTES_MAX).read_to_string(&mut text));
+    if let Err(error) = opened {
+        let wrong = format!("cannot read admin.tokens_file {}: {error}", path.display());
+        return (Vec::new(), Some(wrong));
+    }
+    let (mut tokens, mut wrong) = (Vec::new(), None);
+    for (number, line) in (1..).zip(text.lines().map(str::trim)) {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        match line.parse() {
+            Ok(token) => tokens.push(token),
+            Err(BadAdminToken) => {
+                wrong.get_or_insert_with(|| format!("{}: line {number}: {BadAdminToken}", path.display()));
+            }
+        }
+    }
+    (tokens, wrong)
+}
+
+/// Whose token it is of these. Takes as long for one that nobody has as for the first and for the last.
+fn owner(tokens: &[AdminToken], presented: &str) -> Option<Arc<str>> {
     let presented = KeyHash::of(presented);
     let (mut found, mut at) = (Choice::from(0), 0);
     for (number, token) in (0_u64..).zip(tokens) {
@@ -134,6 +221,37 @@ mod tests {
         check(&ada[1..], None);
         check(&lines[0].hash.to_string(), None);
         assert_eq!(owner(&[], &ada), None);
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_with_the_file_is_told_at_the_start_and_lets_nobody_in_later() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("tokens");
+        let token = generate(&mut rand::rng());
+        let line = AdminToken::new("ada", &token).expect("a name").to_string();
+        let settings = AdminSettings {
+            tokens_file: Some(file.display().to_string()),
+            ..AdminSettings::default()
+        };
+        let error = Tokens::configured(&settings).expect_err("there is none").to_string();
+        assert!(error.contains("cannot read admin.tokens_file"), "{error}");
+        std::fs::write(&file, format!("# ada\n{line}\nbob\n")).expect("written");
+        let error = Tokens::configured(&settings).expect_err("bob has none").to_string();
+        assert!(error.contains("line 3") && error.contains("NAME:HASH"), "{error}");
+        std::fs::write(&file, &line).expect("written");
+        let tokens = Tokens::configured(&settings).expect("tokens");
+        assert_eq!(tokens.owner(&token).await.as_deref(), Some("ada"));
+
+        // What is in the file a second later counts, as far as it can be read.
+        let later = async || tokens.read.lock().await.at -= GOOD_FOR;
+        std::fs::write(&file, format!("bob\n{line}")).expect("written");
+        later().await;
+        assert_eq!(tokens.owner(&token).await.as_deref(), Some("ada"));
+        assert!(tokens.read.lock().await.wrong.is_some());
+        std::fs::remove_file(&file).expect("removed");
+        assert_eq!(tokens.owner(&token).await.as_deref(), Some("ada"), "for a second");
+        later().await;
+        assert_eq!(tokens.owner(&token).await, None);
     }
 
     #[test]

@@ -6,17 +6,19 @@
 //! path (`docs/decisions/003-receipts-signed-when-read.md`).
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use filature_billing::{CallId, CallOutcome, Receipt, StoreError, UsageRecord};
+use filature_billing::{AccountId, CallId, CallOutcome, Receipt, StoreError, UsageRecord};
 use filature_openapi::account::{Data, Generation};
 use http::HeaderMap;
 use serde::Deserialize;
 
 use super::{display, rfc3339};
 use crate::app::{App, Worker};
+use crate::clock::now_ms;
+use crate::epochs::Crowded;
 use crate::reject::Reject;
 use crate::request::auth;
 
@@ -96,32 +98,54 @@ async fn kept(app: &App, headers: &HeaderMap, id: &str) -> Result<Kept, Reject> 
     if let Some(record) = record {
         return Ok(Kept::Record(Box::new(record)));
     }
-    let epochs = &app.epochs;
-    let sealed = in_time(app, epochs.store.locate(&call, &epochs.keys)).await?;
-    let sealed = sealed.filter(|(_, receipt)| receipt.record.account == key.account);
-    let (epoch, receipt) = sealed.ok_or_else(unknown)?;
-    Ok(Kept::Sealed(epoch, Box::new(receipt)))
+    match sealed(app, &key.account, &call).await? {
+        Some((epoch, receipt)) => Ok(Kept::Sealed(epoch, Box::new(receipt))),
+        None => Err(unknown()),
+    }
+}
+
+/// The receipt of a call of this account in the epochs, and in which of them it stands.
+async fn sealed(app: &App, account: &AccountId, call: &CallId) -> Result<Option<(u64, Receipt)>, Reject> {
+    let (epochs, now) = (&app.epochs, Instant::now());
+    if epochs.searches.is_missing(account, call, now) {
+        return Ok(None);
+    }
+    let found = in_turn(app, account, epochs.store.locate(call, &epochs.keys, now_ms())).await?;
+    let found = found.filter(|(_, receipt)| receipt.record.account == *account);
+    if found.is_none() {
+        epochs.searches.missed(account, call, now);
+    }
+    Ok(found)
 }
 
 /// The receipt with the proof that it stands in its epoch.
 async fn proved(app: &App, epoch: u64, receipt: Receipt) -> Result<Receipt, Reject> {
-    in_time(app, app.epochs.store.prove(epoch, receipt, &app.epochs.keys)).await
+    let account = receipt.record.account.clone();
+    in_turn(app, &account, app.epochs.store.prove(epoch, receipt, &app.epochs.keys)).await
 }
 
-/// Waits for the store of epochs, in turn with others and not for ever.
-async fn in_time<T>(app: &App, read: impl Future<Output = Result<T, StoreError>>) -> Result<T, Reject> {
+/// Reads the store of epochs when it is the account's turn, and does not wait for ever.
+async fn in_turn<T>(
+    app: &App,
+    account: &AccountId,
+    read: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, Reject> {
     const BUSY: &str = "Sealed receipts cannot be read right now. Try again.";
+    const CROWDED: &str = "This account is looking for as many sealed receipts as it may at a time. Try again shortly.";
     let read = async {
-        let _turn = app.epochs.searches.acquire().await;
-        read.await
+        let _turn = app.epochs.searches.turn(account).await?;
+        Ok::<_, Crowded>(read.await)
     };
     let read = tokio::time::timeout(SEARCH_MAX, read).await;
-    let read = read.map_err(|_elapsed| "it does not answer in time".to_owned());
-    read.and_then(|read| read.map_err(|error| error.to_string()))
-        .map_err(|error| {
-            tracing::error!(error, "the epochs could not be read");
-            Reject::Overloaded(BUSY)
-        })
+    let read = match read {
+        Ok(Ok(read)) => read.map_err(|error| error.to_string()),
+        Ok(Err(Crowded)) => return Err(Reject::Crowded(CROWDED)),
+        Err(_elapsed) => Err("it does not answer in time".to_owned()),
+    };
+    read.map_err(|error| {
+        tracing::error!(error, "the epochs could not be read");
+        Reject::Overloaded(BUSY)
+    })
 }
 
 fn describe(app: &App, record: UsageRecord) -> Generation {

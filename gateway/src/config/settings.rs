@@ -71,6 +71,17 @@ settings! {
         write_timeout_ms: u64 = 60_000, 1..=DAY_MS;
         /// Calls served at the same time; one more is answered 503 with `Retry-After`.
         concurrent_calls_max: usize = 4096, 1..=1_000_000;
+        /// Bytes of requests' bodies kept at the same time; one more is answered 503 with `Retry-After`. A body counts from
+        /// when its length is known until its call is settled.
+        bodies_bytes_max: u64 = 512 << 20, 1024..=1 << 40;
+        /// How much of the places and bytes that other accounts leave one account may take, in percent; beyond that it is
+        /// answered 429 with `Retry-After`. With 50 an account alone has up to half, and each of two up to a third. 100 lets
+        /// one account take everything.
+        account_share_percent: u32 = 50, 1..=100;
+        /// Threads that count tokens by models' own tokenizers (`[[tokenizers]]`); 0 takes one per four cores, and one at
+        /// least. Accounts take turns at them. A count that is not there two seconds after its answer has ended is given up:
+        /// the call is billed by the bounds of bytes, as without a tokenizer.
+        counting_threads: u16 = 0, 0..=256;
         /// Connections open at the same time; one more waits in the listen queue.
         connections_max: usize = 16_384, 1..=1_000_000;
         /// Time between SIGTERM and the end of new connections, in milliseconds. `/readyz` says `stopping` from the first
@@ -126,7 +137,8 @@ settings! {
         listen: Option<SocketAddr> = None;
         /// Who may use it: `NAME:HASH` each, as `filature admin token NAME` prints them. The audit trail names them.
         tokens: Vec<String> = Vec::new();
-        /// File with more of them, one a line, read at the start. Empty lines and those with `#` in front do not count.
+        /// File with more of them, one a line. Empty lines and those with `#` in front do not count. A change counts within a
+        /// second; while the file cannot be read, none of its tokens is good.
         tokens_file: Option<String> = None;
     }
 
@@ -135,7 +147,7 @@ settings! {
         /// Whether this gateway takes its turn at sealing. Of several on one ledger one seals at a time.
         seal: bool = true;
         /// Where epochs are kept: a folder, or `s3://bucket/prefix` with the usual `AWS_…` variables for region, endpoint
-        /// and credentials. None takes the folder `epochs` in `ledger.data`. Gateways on one ledger share one store.
+        /// and credentials. An endpoint with `http://` on another machine is refused unless `AWS_ALLOW_HTTP=true`. None takes the folder `epochs` in `ledger.data`. Gateways on one ledger share one store.
         store: Option<String> = None;
         /// An epoch is closed so long after the one before, in milliseconds, if there is anything to seal.
         age_ms: u64 = 600_000, 50..=DAY_MS;

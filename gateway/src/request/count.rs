@@ -16,7 +16,8 @@ use super::meter;
 use crate::app::App;
 use crate::tokens::{Counted, OutputCount, OutputText, Pending, PromptText, Tokenizer};
 
-/// How long a bill waits for its counts. The caller has its answer by then; its money is held a little longer.
+/// How long a bill waits for its counts. The caller has its answer by then; its money is held a little longer. What is
+/// counted later is billed by the bounds of bytes, and nobody counts it any more.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 /// What a chat template says about tools before it lists them: 60 to 200 tokens in those of Qwen 2.5 and Llama 3.1.
 const TOOLS_TOKENS: u64 = 256;
@@ -47,7 +48,7 @@ impl Prompt {
             endpoint: call.view.endpoint,
             body: call.body.clone(),
         };
-        let pending = app.counting.prompt(&tokenizer, text);
+        let pending = app.counting.prompt(&call.key.account, &tokenizer, text);
         Some(Self { tokenizer, pending })
     }
 
@@ -104,7 +105,8 @@ pub async fn collect(
                     None => None,
                 }
             };
-            let output = app.counting.output(&tokenizer, *text).within(WAIT_MAX);
+            let output = app.counting.output(&call.key.account, &tokenizer, *text);
+            let output = output.within(WAIT_MAX);
             let (prompt, output) = tokio::join!(prompt, output);
             Some(Count {
                 tokenizer,

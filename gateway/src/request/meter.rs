@@ -58,6 +58,8 @@ pub struct Told {
     pub prompt_estimate: u32,
     /// The most it can have.
     pub prompt_tokens_max: u64,
+    /// Bytes of the answer that are the prompt said again.
+    pub echoed_bytes: u64,
 }
 
 impl Told {
@@ -69,6 +71,7 @@ impl Told {
             choices: choices(view),
             prompt_estimate: prompt_estimate(view),
             prompt_tokens_max,
+            echoed_bytes: echoed_bytes(view),
         }
     }
 }
@@ -221,9 +224,14 @@ impl Meter {
             Some(count) => {
                 let output = count.output.completion;
                 let measure = Measure::counted(output, count.tokenizer.tolerance);
-                (measure.within(bound), output.tokens)
+                // What a claim may come to stays as it is: an engine that does not know `echo` said nothing twice.
+                let tokens = measure.tokens.saturating_sub(echoed_tokens(view, count));
+                (Measure { tokens, ..measure }.within(bound), tokens)
             }
-            None => (Measure::bounded(self.output_estimate(view.endpoint), bound), bound),
+            None => {
+                let estimate = self.output_estimate(view.endpoint, echoed_bytes(view));
+                (Measure::bounded(estimate, bound), bound)
+            }
         }
     }
 
@@ -241,7 +249,7 @@ impl Meter {
         let prompt = self.own_prompt(&claim).unwrap_or(u64::from(told.prompt_estimate));
         let completion = self
             .own_completion(&claim)
-            .unwrap_or_else(|| self.output_estimate(told.endpoint));
+            .unwrap_or_else(|| self.output_estimate(told.endpoint, told.echoed_bytes));
         let completion = completion.min(self.output_bytes + SILENT_TOKENS * u64::from(told.choices));
         ToldUsage {
             prompt: prompt.min(told.prompt_tokens_max),
@@ -277,15 +285,17 @@ impl Meter {
     pub fn completion_tokens(&self, view: &CallView) -> u32 {
         let claimed = self.claim.and_then(|claim| claim.completion);
         let tokens = claimed.map_or_else(
-            || self.output_estimate(view.endpoint),
+            || self.output_estimate(view.endpoint, echoed_bytes(view)),
             |claimed| claimed.min(self.output_bound(view)),
         );
         u32::try_from(tokens).unwrap_or(u32::MAX)
     }
 
-    fn output_estimate(&self, endpoint: Endpoint) -> u64 {
+    fn output_estimate(&self, endpoint: Endpoint, echoed_bytes: u64) -> u64 {
         match endpoint {
             Endpoint::Embeddings => 0,
+            // Nobody knows in how many events the prompt came.
+            _ if echoed_bytes > 0 => self.output_bytes.saturating_sub(echoed_bytes).div_ceil(BYTES_PER_TOKEN),
             _ if self.output_events > 0 => self.output_events.max(self.output_bytes / BYTES_PER_TOKEN_MOST),
             _ => self.output_bytes.div_ceil(BYTES_PER_TOKEN),
         }
@@ -329,6 +339,26 @@ pub fn media_bound(view: &CallView) -> u64 {
 pub fn prompt_estimate(view: &CallView) -> u32 {
     let text = u64::from(view.prompt_bytes).div_ceil(BYTES_PER_TOKEN);
     u32::try_from(text + MEDIA_TOKENS * u64::from(view.media_parts)).unwrap_or(u32::MAX)
+}
+
+/// Bytes of an answer that are the prompt said again, about: it is paid for as a prompt, and once.
+fn echoed_bytes(view: &CallView) -> u64 {
+    if view.echo {
+        u64::from(view.prompt_bytes).saturating_mul(u64::from(view.n))
+    } else {
+        0
+    }
+}
+
+/// The same in tokens, where they are counted.
+fn echoed_tokens(view: &CallView, count: &Count) -> u64 {
+    if !view.echo {
+        return 0;
+    }
+    let prompt = count
+        .prompt
+        .map_or_else(|| u64::from(prompt_estimate(view)), |prompt| prompt.tokens);
+    prompt.saturating_mul(u64::from(view.n))
 }
 
 /// How many choices there are to be.
@@ -458,6 +488,38 @@ mod tests {
         assert_eq!(billed(&meter(20, 7)).completion, 7);
         // An engine may put many tokens into one event.
         assert_eq!(billed(&meter(320, 7)).completion, 40);
+    }
+
+    #[test]
+    fn a_prompt_that_is_echoed_is_paid_for_once() {
+        let prompt = "four score and seven years ago our fathers brought forth ".repeat(8);
+        let body = format!(r#"{{"model":"m","n":2,"max_tokens":1000,"prompt":"{prompt}","echo":true}}"#);
+        let view = parse_call(Endpoint::Completions, body.as_bytes()).expect("a good body");
+        let terms = Terms {
+            prompt: true,
+            prompt_tokens_max: prompt_bound(&view),
+            output_tokens_max: 1000,
+            price: &Price::default(),
+            count: None,
+        };
+        // Each choice says the prompt, and forty bytes of its own.
+        let said = 2 * (prompt.len() as u64 + 40);
+        for output_events in [0, 30] {
+            let mut meter = Meter {
+                output_bytes: said,
+                output_events,
+                ..Meter::default()
+            };
+            let silent = meter.bill(&view, &terms).billed;
+            assert_eq!(silent.prompt, u64::from(prompt_estimate(&view)));
+            assert!((18..=20).contains(&silent.completion), "{silent:?}");
+            let told = meter.told_usage(&Told::of(&view, terms.prompt_tokens_max));
+            assert_eq!(told.completion, silent.completion);
+            assert_eq!(u64::from(meter.completion_tokens(&view)), silent.completion);
+            // A claim is another matter.
+            meter.claim = claim(120, 25);
+            assert_eq!(meter.bill(&view, &terms).billed.completion, 25);
+        }
     }
 
     #[test]

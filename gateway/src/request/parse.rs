@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
+use filature_billing::AccountId;
 use filature_openapi::call::{self, CallView, Endpoint};
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use http_body_util::BodyExt;
 
+use super::room::{NoRoom, Place};
 use crate::app::App;
 use crate::reject::Reject;
 
@@ -19,12 +21,18 @@ const TOO_LARGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// And for how long.
 const DISCARD_MAX: Duration = Duration::from_secs(5);
 
-/// Reads a request's body into one piece. A body that came in one network read is not copied.
+/// Reads a request's body into one piece, once there is room for it. A body that came in one network read is not copied.
 ///
 /// # Errors
+/// [`Reject::Overloaded`] and [`Reject::Crowded`] where there is no room for another call, or for its bytes;
 /// [`Reject::TooLarge`] beyond `server.body_bytes_max`, [`Reject::BodyTimeout`] beyond `server.body_read_timeout_ms`,
 /// [`Reject::BadRequest`] when the connection breaks.
-pub async fn read_body(app: &App, headers: &HeaderMap, mut body: Body) -> Result<Bytes, Reject> {
+pub async fn read_body(
+    app: &App,
+    headers: &HeaderMap,
+    account: &AccountId,
+    mut body: Body,
+) -> Result<(Place, Bytes), Reject> {
     let server = &app.config.server;
     let bytes_max = usize::try_from(server.body_bytes_max).unwrap_or(usize::MAX);
     let announced = headers
@@ -34,14 +42,31 @@ pub async fn read_body(app: &App, headers: &HeaderMap, mut body: Body) -> Result
         discard(body, TOO_LARGE_BYTES_MAX).await;
         return Err(Reject::TooLarge { bytes_max });
     }
+    let place = app.room.enter(account).and_then(|mut place| {
+        place.hold(announced.unwrap_or(0))?;
+        Ok(place)
+    });
+    let mut place = match place {
+        Ok(place) => place,
+        Err(no_room) => {
+            discard(body, STRANGER_BYTES_MAX).await;
+            return Err(no_room.into());
+        }
+    };
     let deadline = Duration::from_millis(server.body_read_timeout_ms);
-    match tokio::time::timeout(deadline, collect(&mut body, announced, bytes_max)).await {
-        Ok(Ok(Some(body))) => Ok(body),
-        Ok(Ok(None)) => {
+    let whole = collect(&mut body, &mut place, announced, bytes_max);
+    match tokio::time::timeout(deadline, whole).await {
+        Ok(Ok(whole)) => Ok((place, whole)),
+        Ok(Err(Unread::TooLarge)) => {
             discard(body, TOO_LARGE_BYTES_MAX).await;
             Err(Reject::TooLarge { bytes_max })
         }
-        Ok(Err(error)) => Err(Reject::BadRequest {
+        Ok(Err(Unread::NoRoom(no_room))) => {
+            drop(place);
+            discard(body, STRANGER_BYTES_MAX).await;
+            Err(no_room.into())
+        }
+        Ok(Err(Unread::Broken(error))) => Err(Reject::BadRequest {
             message: format!("The body could not be read: {error}."),
             param: None,
             code: None,
@@ -67,16 +92,31 @@ pub async fn discard(mut body: Body, bytes_max: usize) {
     let _ = tokio::time::timeout(DISCARD_MAX, rest).await;
 }
 
-/// The whole body, or `None` when it is longer than `bytes_max`.
-async fn collect(body: &mut Body, announced: Option<usize>, bytes_max: usize) -> Result<Option<Bytes>, axum::Error> {
+/// Why a body was not read.
+enum Unread {
+    TooLarge,
+    NoRoom(NoRoom),
+    Broken(axum::Error),
+}
+
+/// The whole body. One whose length was not announced takes its room as it comes.
+async fn collect(
+    body: &mut Body,
+    place: &mut Place,
+    announced: Option<usize>,
+    bytes_max: usize,
+) -> Result<Bytes, Unread> {
     let mut first = Bytes::new();
     let mut rest: Option<BytesMut> = None;
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame?.into_data() else { continue };
+        let Ok(data) = frame.map_err(Unread::Broken)?.into_data() else {
+            continue;
+        };
         let have = rest.as_ref().map_or(first.len(), BytesMut::len);
         if have + data.len() > bytes_max {
-            return Ok(None);
+            return Err(Unread::TooLarge);
         }
+        place.hold(have + data.len()).map_err(Unread::NoRoom)?;
         match &mut rest {
             Some(rest) => rest.extend_from_slice(&data),
             None if first.is_empty() => first = data,
@@ -88,7 +128,7 @@ async fn collect(body: &mut Body, announced: Option<usize>, bytes_max: usize) ->
             }
         }
     }
-    Ok(Some(rest.map_or(first, BytesMut::freeze)))
+    Ok(rest.map_or(first, BytesMut::freeze))
 }
 
 /// The typed view of a call.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use filature_billing::{CallOutcome, FeeBps, LedgerError, Leg, Nano, Price, Tokens, UsageRecord};
+use filature_router::Event;
 
 use super::Call;
 use super::admit::Admitted;
@@ -144,6 +145,7 @@ fn record(
         let overclaimed = bill.add(call, served, finishes, count.as_ref());
         app.metrics
             .overclaimed(served.provider.id.as_str(), overclaimed.prompt, overclaimed.completion);
+        tell_overclaimed(app, served, bill.legs.last(), &overclaimed);
     }
     let model = outcome.parts.last().map(|served| served.attempt.model.as_str());
     UsageRecord {
@@ -172,6 +174,22 @@ fn record(
         response_hash: None,
         nonce_hash: None,
     }
+}
+
+/// Tells the router of a claim beyond what passed. Of a right one there is nothing to tell.
+fn tell_overclaimed(app: &App, served: &Served, leg: Option<&Leg>, overclaimed: &Tokens) {
+    let both = |tokens: &Tokens| tokens.prompt.saturating_add(tokens.completion);
+    let beyond = both(overclaimed);
+    if beyond == 0 {
+        return;
+    }
+    let event = Event::Overclaimed {
+        provider: served.attempt.provider.clone(),
+        model: served.attempt.model.clone(),
+        borne_out: leg.map_or(0, |leg| both(&leg.tokens)),
+        beyond,
+    };
+    app.fleet.tell(event, app.clock.now());
 }
 
 /// What a call comes to, provider by provider.

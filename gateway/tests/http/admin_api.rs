@@ -1,16 +1,26 @@
 //! The admin API over HTTP: who may use it, what it does, and that it is nowhere else.
 
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
 use filature_gateway::admin::{AdminToken, generate_token};
 use insta::assert_snapshot;
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::exchange::Exchanges;
 use crate::gateway::{Gateway, Kept, engines, providers};
+
+/// How long a change may take to be felt: a second, and however long a machine that builds beside the test holds it up.
+const CHANGE_MAX: Duration = Duration::from_secs(20);
 
 struct Operated {
     gateway: Gateway,
     ada: String,
     bob: String,
+    /// The file of tokens, in its folder.
+    file: PathBuf,
+    _dir: TempDir,
 }
 
 /// A gateway with an admin API for two: Ada stands in the settings, Bob in the file.
@@ -28,14 +38,21 @@ async fn operated(kept: Kept) -> Operated {
         file
     );
     let gateway = Gateway::launch_on(kept, "", &rest, engines).await;
-    Operated { gateway, ada, bob }
+    Operated {
+        gateway,
+        ada,
+        bob,
+        file,
+        _dir: dir,
+    }
 }
 
 async fn an_operator_works(kept: Kept) {
-    let Operated { gateway, ada, bob } = operated(kept).await;
-    let mut exchanges = Exchanges::new(&gateway);
+    let operated = operated(kept).await;
+    let Operated { gateway, ada, bob, .. } = &operated;
+    let mut exchanges = Exchanges::new(gateway);
     exchanges.at_port(gateway.admin_port);
-    exchanges.with_key(&ada);
+    exchanges.with_key(ada);
     let read = |answer: crate::exchange::Answer| serde_json::from_slice::<Value>(&answer.body).expect("json");
     let made = exchanges.post("/admin/v1/accounts", r#"{"name":"acme"}"#).await;
     assert_eq!((made.status, made.header("cache-control")), (201, "no-store"));
@@ -50,12 +67,12 @@ async fn an_operator_works(kept: Kept) {
     let id = created["record"]["id"].as_str().expect("an id").to_owned();
     let secret = created["key"].as_str().expect("a secret").to_owned();
 
-    exchanges.with_key(&bob);
+    exchanges.with_key(bob);
     let key = format!("/admin/v1/keys/{id}");
     let patch = br#"{"limits":{"requests_per_min":2,"budget":null}}"#;
     let updated = exchanges.exchange(&format!("PATCH {key}"), "", patch).await;
     assert_eq!(read(updated)["limits"], serde_json::json!({"requests_per_min": 2}));
-    let mut caller = Exchanges::new(&gateway);
+    let mut caller = Exchanges::new(gateway);
     caller.with_key(&secret);
     let call = r#"{"model":"sim-small","messages":[{"role":"user","content":"Hi"}],"max_tokens":3}"#;
     let answer = caller.post("/v1/chat/completions", call).await;
@@ -87,7 +104,7 @@ async fn an_operator_works(kept: Kept) {
     assert_eq!(by("bob"), ["key.update", "key.revoke"]);
     assert!(!by(&filature_gateway::admin::user::this()).is_empty());
     let text = trail.to_string();
-    assert!(![&secret, &ada, &bob].iter().any(|secret| text.contains(*secret)));
+    assert!(![&secret, ada, bob].iter().any(|secret| text.contains(*secret)));
 }
 
 #[tokio::test]
@@ -102,10 +119,11 @@ async fn an_operator_works_with_redis() {
 
 #[tokio::test]
 async fn nobody_else_gets_in_and_callers_port_knows_nothing_of_it() {
-    let Operated { gateway, ada, .. } = operated(Kept::Embedded).await;
-    let mut exchanges = Exchanges::new(&gateway);
+    let operated = operated(Kept::Embedded).await;
+    let Operated { gateway, ada, .. } = &operated;
+    let mut exchanges = Exchanges::new(gateway);
     exchanges.at_port(gateway.admin_port);
-    let hash = AdminToken::new("ada", &ada).expect("a name").hash.to_string();
+    let hash = AdminToken::new("ada", ada).expect("a name").hash.to_string();
     let mut answers = Vec::new();
     for key in ["", "nonsense", &gateway.key, &hash, &ada[1..]] {
         exchanges.with_key(key);
@@ -122,18 +140,51 @@ async fn nobody_else_gets_in_and_callers_port_knows_nothing_of_it() {
     answers.dedup();
     assert_eq!(answers.len(), 1, "a refusal does not say why");
     // With a good token, on the wrong port.
-    exchanges.with_key(&ada);
+    exchanges.with_key(ada);
     exchanges.at_port(gateway.port);
     assert_eq!(exchanges.get("/admin/v1/accounts").await.status, 404);
     assert_eq!(exchanges.get("/v1/models").await.status, 401);
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_told() {
-    let Operated { gateway, ada, .. } = operated(Kept::Embedded).await;
-    let mut exchanges = Exchanges::new(&gateway);
+async fn the_file_of_tokens_counts_as_it_is_and_not_as_it_was_at_the_start() {
+    let operated = operated(Kept::Embedded).await;
+    let (gateway, file) = (&operated.gateway, &operated.file);
+    let mut exchanges = Exchanges::new(gateway);
     exchanges.at_port(gateway.admin_port);
-    exchanges.with_key(&ada);
+    let mut comes_to = async |token: &str, status: u16| {
+        let changed = Instant::now();
+        exchanges.with_key(token);
+        while exchanges.get("/admin/v1/accounts").await.status != status {
+            assert!(
+                changed.elapsed() < CHANGE_MAX,
+                "not {status} after a change of the file"
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    comes_to(&operated.bob, 200).await;
+    // Bob leaves and Eve comes, in one stroke, as editors write a file.
+    let eve = generate_token(&mut rand::rng());
+    let line = AdminToken::new("eve", &eve).expect("a name").to_string();
+    let new = file.with_extension("new");
+    std::fs::write(&new, line).expect("written");
+    std::fs::rename(&new, file).expect("renamed");
+    comes_to(&operated.bob, 401).await;
+    comes_to(&eve, 200).await;
+    std::fs::remove_file(file).expect("removed");
+    comes_to(&eve, 401).await;
+    // What stands in the settings has nothing to do with the file.
+    comes_to(&operated.ada, 200).await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_told() {
+    let operated = operated(Kept::Embedded).await;
+    let Operated { gateway, ada, .. } = &operated;
+    let mut exchanges = Exchanges::new(gateway);
+    exchanges.at_port(gateway.admin_port);
+    exchanges.with_key(ada);
     exchanges.get("/admin/v1/nothing").await;
     exchanges.get("/accounts").await;
     exchanges.post("/admin/v1/accounts", "{").await;

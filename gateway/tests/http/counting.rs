@@ -1,5 +1,7 @@
 //! What engines claim, beside what the model's own tokenizer counts: in the answer, on the receipt.
 
+use std::io::Write as _;
+
 use serde_json::{Value, json};
 
 use crate::engine_by_hand::{engine, says_and_stays, says_whole};
@@ -194,4 +196,54 @@ async fn what_a_provider_claims_and_is_not_paid_is_counted() {
         ],
         "{page}"
     );
+}
+
+#[tokio::test]
+async fn who_claims_more_than_passes_loses_calls_to_who_is_dearer() {
+    let right = json!({ "prompt_tokens": 9, "completion_tokens": 10, "total_tokens": 19 });
+    let double = json!({ "prompt_tokens": 2_000, "completion_tokens": 2_000, "total_tokens": 4_000 });
+    let mut tables = String::new();
+    for (name, usage, price) in [("liar", double, 1_000_000), ("fair", right, 1_600_000)] {
+        let answer = whole(&usage);
+        // One call a connection: one that is closed while it is used again would look like a failure.
+        let url = engine(move |mut caller| {
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: ";
+            let _ = caller.write_all(format!("{head}{}\r\n\r\n{answer}", answer.len()).as_bytes());
+        });
+        tables += &format!(
+            "[[providers]]\nname = \"{name}\"\nurl = \"{url}\"\n[[providers.models]]\nmodel = \"pair\"\n\
+             price = {{ prompt = {price}, completion = {price} }}\n"
+        );
+    }
+    tables += "[[tokenizers]]\nmodels = [\"pair\"]\nvocabulary = \"o200k_base\"\n";
+    let gateway = Gateway::launch("", &tables, Vec::new()).await;
+    let mut exchanges = Exchanges::new(&gateway);
+    let mut by = async |wish: &str| {
+        let ask = r#""messages":[{"role":"user","content":"hello world"}],"max_tokens":100"#;
+        let answer = exchanges
+            .post(CHAT, format!("{{\"model\":\"pair\",{ask},{wish}}}"))
+            .await;
+        let id = answer.header("x-generation-id").to_owned();
+        // Found once it is settled: the router knows by then.
+        let shown = exchanges.get(&format!("/v1/generation?id={id}")).await;
+        let shown: Value = serde_json::from_slice(&shown.body).expect("json");
+        shown["data"]["provider_name"].as_str().expect("a name").to_owned()
+    };
+    // Both have served enough to be chosen by price alone.
+    for name in ["fair", "liar"] {
+        for _ in 0..10 {
+            assert_eq!(by(&format!(r#""provider":{{"only":["direct.{name}"]}}"#)).await, name);
+        }
+    }
+    let mut chosen = Vec::new();
+    for _ in 0..40 {
+        chosen.push(by(r#""provider":{"sort":"price"}"#).await);
+    }
+    // All but those whose first choice failed: an engine by hand closes connections as it likes.
+    let of_ten = |calls: &[String], name: &str| calls.iter().filter(|chosen| *chosen == name).count();
+    assert!(
+        of_ten(&chosen[..10], "liar") >= 7,
+        "the cheaper one, at first: {chosen:?}"
+    );
+    assert!(of_ten(&chosen[30..], "fair") >= 7, "{chosen:?}");
 }

@@ -23,5 +23,6 @@ mod limits;
 mod preferences;
 mod providers_in_trouble;
 mod routes;
+mod shares;
 mod usage;
 mod who_may_call;

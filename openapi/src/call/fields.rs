@@ -14,6 +14,11 @@ use super::prompt::Messages;
 use super::{BadCall, DEPTH_MAX, Endpoint, KEYS_MAX, Parameters};
 use crate::walk::{Kind, Walk, Walker, nests_deeper_than, raw_member, walk};
 
+/// Whether a switch is on, as an engine may read it.
+fn is_on(raw: &str) -> bool {
+    !matches!(raw, "null" | "false" | "0")
+}
+
 /// What one pass found. Values are as they stand in the text.
 pub(super) struct Fields<'de> {
     endpoint: Endpoint,
@@ -23,6 +28,7 @@ pub(super) struct Fields<'de> {
     prompt_bytes: usize,
     parameters: Parameters,
     steers_turn: bool,
+    echo: bool,
     keys: SmallVec<[Cow<'de, str>; 24]>,
     refused: Option<BadCall>,
 }
@@ -37,6 +43,7 @@ impl<'de> Fields<'de> {
             prompt_bytes: 0,
             parameters: Parameters::NONE,
             steers_turn: false,
+            echo: false,
             keys: SmallVec::new(),
             refused: None,
         };
@@ -80,6 +87,11 @@ impl<'de> Fields<'de> {
         self.steers_turn
     }
 
+    /// Whether the answer is to begin with the prompt.
+    pub(super) const fn echo(&self) -> bool {
+        self.echo
+    }
+
     /// Whether the last message is the assistant's own.
     pub(super) fn ends_with_assistant(&self) -> bool {
         self.messages
@@ -104,7 +116,11 @@ impl<'de> Fields<'de> {
             Known::Field(field) => self.take_value(field, raw),
             Known::Parameter(parameter) if raw != "null" => self.parameters.insert(parameter),
             Known::Parameter(_) => {}
-            Known::Steering => self.steers_turn |= !matches!(raw, "null" | "false" | "0"),
+            Known::Steering => self.steers_turn |= is_on(raw),
+            Known::Echo => {
+                self.echo |= is_on(raw);
+                self.steers_turn |= self.echo;
+            }
             Known::Turn => self.steers_turn = true,
         }
     }

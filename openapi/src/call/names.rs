@@ -46,6 +46,8 @@ pub(super) enum Known {
     /// Something that steers the assistant's own turn or binds what is written to its place: if it is on, a broken
     /// stream cannot be continued.
     Steering,
+    /// The same, and the answer begins with the prompt.
+    Echo,
     /// What a continuation itself would have to say, or what hides a part of the answer: if it is there at all, a
     /// broken stream cannot be continued.
     Turn,
@@ -99,7 +101,7 @@ impl Known {
                 "ebnf" => (BOTH, field(Field::Guided)),
                 "seed" => (BOTH, parameter(Parameters::SEED)),
                 "stop" => (BOTH, parameter(Parameters::STOP)),
-                "echo" => (BOTH, Known::Steering),
+                "echo" => (BOTH, Known::Echo),
                 _ => return None,
             },
             5 => match key {

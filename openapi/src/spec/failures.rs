@@ -74,11 +74,18 @@ const ENGINE_REFUSED: Failure = Failure {
 };
 const TOO_MANY: Failure = Failure {
     status: 429,
-    meaning: "Every provider that fits is at its limit, or a limit or the budget of the API key is reached. `Retry-After`, \
-              where it is given, says when to try again.",
+    meaning: "Every provider that fits is at its limit, a limit or the budget of the API key is reached, or the account \
+              has its share of the gateway (`too_many_at_once`). `Retry-After`, where it is given, says when to try again.",
     kind: "rate_limit_error",
     code: Some("providers_full"),
     message: "Every provider of this model is at its limit. Try again shortly.",
+};
+const TOO_MANY_AT_ONCE: Failure = Failure {
+    status: 429,
+    meaning: "The account is looking for as many sealed receipts as it may at a time. `Retry-After` says when to try again.",
+    kind: "rate_limit_error",
+    code: Some("too_many_at_once"),
+    message: "This account is looking for as many sealed receipts as it may at a time. Try again shortly.",
 };
 const INTERNAL: Failure = Failure {
     status: 500,
@@ -156,7 +163,7 @@ pub(super) struct LookupFailures;
 
 impl IntoResponses for LookupFailures {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        responses(&[INVALID, NO_KEY, UNKNOWN, INTERNAL, UNAVAILABLE])
+        responses(&[INVALID, NO_KEY, UNKNOWN, TOO_MANY_AT_ONCE, INTERNAL, UNAVAILABLE])
     }
 }
 

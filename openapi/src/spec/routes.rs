@@ -18,15 +18,7 @@ use crate::models::{ModelEndpoints, ModelList, ModelObject};
         (
             status = 200, description = "The answer, or with `stream` its chunks as server-sent events.",
             content((ChatAnswer = "application/json"), (ChatChunk = "text/event-stream")),
-            headers(
-                ("X-Generation-Id" = String, description = "The call's id."),
-                ("x-ratelimit-limit-requests" = u64, description = "The key's requests per minute; as the five others, only where it has the limit."),
-                ("x-ratelimit-remaining-requests" = u64, description = "What is left of them."),
-                ("x-ratelimit-reset-requests" = String, description = "When all are back, such as `6m0s`."),
-                ("x-ratelimit-limit-tokens" = u64, description = "The key's tokens per minute."),
-                ("x-ratelimit-remaining-tokens" = u64, description = "What is left of them."),
-                ("x-ratelimit-reset-tokens" = String, description = "When all are back."),
-            ),
+            headers(("X-Generation-Id" = String, description = "The call's id.")),
         ),
         CallFailures,
     ),
@@ -42,15 +34,7 @@ fn chat_completions() {}
         (
             status = 200, description = "The answer, or with `stream` its chunks as server-sent events.",
             content((CompletionAnswer = "application/json"), (CompletionAnswer = "text/event-stream")),
-            headers(
-                ("X-Generation-Id" = String, description = "The call's id."),
-                ("x-ratelimit-limit-requests" = u64, description = "The key's requests per minute; as the five others, only where it has the limit."),
-                ("x-ratelimit-remaining-requests" = u64, description = "What is left of them."),
-                ("x-ratelimit-reset-requests" = String, description = "When all are back, such as `6m0s`."),
-                ("x-ratelimit-limit-tokens" = u64, description = "The key's tokens per minute."),
-                ("x-ratelimit-remaining-tokens" = u64, description = "What is left of them."),
-                ("x-ratelimit-reset-tokens" = String, description = "When all are back."),
-            ),
+            headers(("X-Generation-Id" = String, description = "The call's id.")),
         ),
         CallFailures,
     ),
@@ -65,15 +49,7 @@ fn completions() {}
     responses(
         (
             status = 200, description = "The vectors.", body = EmbeddingAnswer,
-            headers(
-                ("X-Generation-Id" = String, description = "The call's id."),
-                ("x-ratelimit-limit-requests" = u64, description = "The key's requests per minute; as the five others, only where it has the limit."),
-                ("x-ratelimit-remaining-requests" = u64, description = "What is left of them."),
-                ("x-ratelimit-reset-requests" = String, description = "When all are back, such as `6m0s`."),
-                ("x-ratelimit-limit-tokens" = u64, description = "The key's tokens per minute."),
-                ("x-ratelimit-remaining-tokens" = u64, description = "What is left of them."),
-                ("x-ratelimit-reset-tokens" = String, description = "When all are back."),
-            ),
+            headers(("X-Generation-Id" = String, description = "The call's id.")),
         ),
         CallFailures,
     ),

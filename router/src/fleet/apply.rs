@@ -96,6 +96,14 @@ impl Fleet {
             } => self.change_seen(&provider, &model, |seen| {
                 seen.ended(prompt_tokens, first_token_seen, end, now)
             }),
+            Event::Overclaimed {
+                provider,
+                model,
+                borne_out,
+                beyond,
+            } => self.change_seen(&provider, &model, |seen| {
+                seen.claims.exceeded(borne_out, beyond, seen.served, now)
+            }),
             Event::Saw {
                 provider,
                 model,

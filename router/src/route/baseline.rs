@@ -61,7 +61,7 @@ fn choose(gate: &Gate<'_>, pool: &Pool, eligible: &[usize], rng: &mut (impl Rng 
                 .unwrap_or(0)
         }
         Strategy::InverseSquarePrice => {
-            let weight = |place: usize| cost_nano(seat(place), gate.ask).max(1.0).powi(-2);
+            let weight = |place: usize| cost_nano(seat(place), gate.ask, now).max(1.0).powi(-2);
             let is_stable = |place: usize| !rival(place).is_some_and(|rival| rival.has_outage(now));
             let any_stable = (0..eligible.len()).any(is_stable);
             weighted(eligible.len(), rng, |place| {

@@ -76,7 +76,7 @@ pub(crate) fn score(seat: &Seat, ask: &Ask<'_>, forecast: &Forecast, jitter: f64
     let strain = errors * crowding;
     let waiting_s = forecast.first_token_s * (1.0 + IMPATIENCE * forecast.first_token_s);
     let time_s = (waiting_s + reading_s) * errors;
-    let cost = cost_nano(seat, ask);
+    let cost = cost_nano(seat, ask, now);
     // At least one nano, so that free providers differ by their random factor too.
     let expected = |exchange: f64| (cost + exchange * time_s).max(1.0);
     let exchange = ask.nano_per_second();
@@ -104,12 +104,14 @@ pub(crate) fn score(seat: &Seat, ask: &Ask<'_>, forecast: &Forecast, jitter: f64
     }
 }
 
-/// Expected nanoTON of `ask` on `seat`: J without the time.
+/// Expected nanoTON of `ask` on `seat`: J without the time. Whoever claims more tokens than pass is as
+/// much dearer.
 #[expect(
     clippy::cast_precision_loss,
     reason = "money leaves the integers here, to be compared only"
 )]
-pub(crate) fn cost_nano(seat: &Seat, ask: &Ask<'_>) -> f64 {
+pub(crate) fn cost_nano(seat: &Seat, ask: &Ask<'_>, now: Time) -> f64 {
     let price = &seat.offer.price;
-    price.cost_nano(ask.prompt_tokens, ask.completion_expected()) as f64
+    let dearness = seat.seen.claims.dearness(seat.seen.served, now);
+    price.cost_nano(ask.prompt_tokens, ask.completion_expected()) as f64 * dearness
 }

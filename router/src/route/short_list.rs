@@ -220,8 +220,9 @@ impl<'a> ShortList<'a> {
         if wishes.is_some_and(|wishes| wishes.sort.is_some() || !wishes.order.is_empty() || !wishes.allow_fallbacks) {
             return None;
         }
-        let best_nano = cost_nano(self.cheapest?.seat, self.gate.ask);
-        let is_worth_it = cost_nano(newcomer.seat, self.gate.ask) <= EXPLORED_MAX * best_nano + EXPLORED_ALLOWANCE;
+        let best_nano = cost_nano(self.cheapest?.seat, self.gate.ask, self.gate.now);
+        let is_worth_it =
+            cost_nano(newcomer.seat, self.gate.ask, self.gate.now) <= EXPLORED_MAX * best_nano + EXPLORED_ALLOWANCE;
         is_worth_it.then_some(newcomer)
     }
 
@@ -248,9 +249,10 @@ impl<'a> ShortList<'a> {
     /// somebody slow still saves a call.
     fn drop_the_absurd(&mut self) {
         let bound = DEARER_MAX * self.reference() + DEARER_ALLOWANCE;
-        let ask = self.gate.ask;
+        let Gate { ask, now, .. } = self.gate;
         // J is no less than the cost: mostly it answers already.
-        let is_in_proportion = |c: &Candidate<'_>| c.is_named || c.expected <= bound || cost_nano(c.seat, ask) <= bound;
+        let is_in_proportion =
+            |c: &Candidate<'_>| c.is_named || c.expected <= bound || cost_nano(c.seat, ask, now) <= bound;
         self.best.retain(|candidate| is_in_proportion(candidate));
         if self.best.is_empty() {
             // Only absurd ones were ready: rather a crowded seat of the market than one of them.

@@ -50,6 +50,31 @@ fn vllm_with_usage_twice() {
         .check([35, 32, 11, 0]);
 }
 
+/// vLLM `entrypoints/openai/serving_completion.py`: with `echo` the text begins with the prompt, in one event or several.
+#[test]
+fn a_prompt_that_is_echoed_without_usage_is_paid_for_once() {
+    let text = || {
+        Case::new(
+            Endpoint::Completions,
+            r#"{"model":"m","prompt":"hello world","echo":true,"max_tokens":100}"#,
+        )
+    };
+    let said = format!("hello world {DOG}");
+    let body = format!(r#"{{"choices":[{{"index":0,"text":"{said}","finish_reason":"stop"}}]}}"#);
+    text().answer(&body).check([2, 0, 10, 0]);
+    let chunks: Vec<String> = said
+        .split_inclusive(' ')
+        .map(|text| format!(r#"{{"choices":[{{"index":0,"text":"{text}"}}]}}"#))
+        .collect();
+    let chunks: Vec<&str> = chunks.iter().map(String::as_str).collect();
+    text().stream(&events(&chunks)).check([2, 0, 10, 0]);
+    // What is claimed is not what is echoed.
+    let usage = r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":11,"total_tokens":14}}"#;
+    text()
+        .stream(&events(&[&chunks[..], &[usage]].concat()))
+        .check([3, 0, 11, 0]);
+}
+
 /// TheTom/vllm-swift#19 (vLLM 0.19.1 behind another front): `include_usage` has no effect.
 #[test]
 fn an_engine_that_sends_no_usage_is_paid_what_was_counted() {
