@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Address } from '@ton/core';
 import { World, bodies, constants, hash, nano, providerTag, terms } from './kit.mjs';
 
 const ALICE = providerTag('alice');
@@ -42,8 +41,8 @@ test('a stake below the least is refused, and so is one from outside the basecha
     const least = terms.stakeMin + constants.ENTRY_FEE;
     await world.refused('VALUE', world.alice, bodies.stake(ALICE), { value: least - 1n });
     await world.refused('VALUE', world.alice, bodies.stake(ALICE), { value: nano('0.019') });
-    const master = await world.chain.treasury('master', { workchain: -1 });
-    await world.refused('WORKCHAIN', master.address, bodies.stake(ALICE), { value: nano(20) });
+    const master = await world.person('master', -1);
+    await world.refused('WORKCHAIN', master, bodies.stake(ALICE), { value: nano(20) });
     await world.ok(world.alice, bodies.stake(ALICE), { value: least });
 });
 
@@ -233,5 +232,4 @@ test('a stake goes back although the contract is paused, and although it has no 
     world.pass(terms.unstakeDelay);
     await world.ok(world.owner, bodies.pause(terms.pauseMax));
     await world.ok(world.alice, bodies.withdraw());
-    assert.ok(Address.isAddress(world.alice));
 });
