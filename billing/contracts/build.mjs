@@ -1,5 +1,5 @@
 // Compiles the contract. As a program, writes the result to settlement.code.json: the code as a bag of cells in base64, and
-// its hash, by which anybody can tell whether what is deployed is this source.
+// its hash, by which anybody can tell whether what is deployed is this source; and the hash to README.md.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { runTolkCompiler } from '@ton/tolk-js';
 
@@ -23,6 +23,8 @@ if (process.argv[1] === new URL(import.meta.url).pathname) {
         process.stdout.write(fift);
     } else {
         writeFileSync(codeFile, `${JSON.stringify(code, null, 2)}\n`);
+        const readme = new URL('README.md', folder);
+        writeFileSync(readme, readFileSync(readme, 'utf8').replace(/Code hash: `\w+`/, `Code hash: \`${code.hash}\``));
         console.log(`settlement.code.json: code hash ${code.hash}, ${Buffer.from(code.boc, 'base64').length} bytes`);
     }
 }
