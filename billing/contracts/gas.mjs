@@ -8,51 +8,41 @@ import { World, bodies, config, hash, nano, providerTag, terms } from './test/ki
 export const readmeFile = new URL('README.md', import.meta.url);
 const [START, END] = ['<!-- gas -->\n', '<!-- /gas -->'];
 
-/** How many other providers are in the tree and have claimed before, and how many of them have staked. */
-const CROWD = 5000;
-const STAKED = 500;
+/** How many other providers are in the tree and have claimed before, and how many others have staked. */
+const CROWD = { accounts: 5000, stakes: 500 };
 
-/** Puts their accounts and stakes into the contract's data, as so many claims and stakes would. */
-async function crowd(world) {
-    const account = await world.account();
-    const s = account.state.data.beginParse();
-    const cell = (write) => ({ serialize: (value, builder) => write(builder, value), parse: () => undefined });
-    const accounts = Dictionary.empty(Dictionary.Keys.BigUint(224), cell((b) => b.storeCoins(nano('12.3')).storeBit(false)));
-    const stakes = Dictionary.empty(
-        Dictionary.Keys.BigUint(256),
-        cell((b, i) => b.storeBuffer(providerTag(`crowd ${i}`)).storeCoins(nano(10)).storeCoins(0).storeUint(0, 32).storeBit(false)),
-    );
-    for (let i = 0; i < CROWD; i++) {
-        accounts.set(BigInt(`0x${providerTag(`crowd ${i}`).toString('hex')}`), i);
-        if (i < STAKED) stakes.set(BigInt(`0x${hash(`crowd ${i}`).toString('hex')}`), i);
-    }
-    const data = beginCell().storeAddress(s.loadAddress()).storeCoins(s.loadCoins());
-    s.loadCoins();
-    data.storeCoins(nano(10) * BigInt(STAKED)).storeCoins(s.loadCoins()).storeCoins(s.loadCoins());
-    data.storeBits(s.loadBits(96)).storeCoins(s.loadCoins()).storeRef(s.loadRef());
-    s.skip(2);
-    data.storeDict(accounts).storeDict(stakes).storeRef(s.loadRef());
+/** A contract in whose data so many others have claimed and staked. */
+async function crowded({ accounts = 0, stakes = 0 }) {
+    const world = await World.create({ funds: nano(10_000) });
     const contract = await world.chain.getContract(world.address);
     const shard = contract.account;
-    shard.account.storage.state.state.data = data.endCell();
-    shard.account.storage.balance.coins += nano(10) * BigInt(STAKED);
+    const s = shard.account.storage.state.state.data.beginParse();
+    const data = beginCell().storeAddress(s.loadAddress()).storeCoins(s.loadCoins());
+    const held = nano(10) * BigInt(stakes);
+    s.loadCoins();
+    data.storeCoins(held).storeCoins(s.loadCoins()).storeCoins(s.loadCoins());
+    data.storeBits(s.loadBits(96)).storeCoins(s.loadCoins()).storeRef(s.loadRef());
+    s.skip(2);
+    const account = (b) => b.storeCoins(nano('12.3')).storeBit(false);
+    const stake = (b, i) => b.storeBuffer(tagOf(i)).storeCoins(nano(10)).storeCoins(0).storeUint(0, 32).storeBit(false);
+    data.storeDict(dictionary(224, accounts, tagOf, account)).storeDict(dictionary(256, stakes, (i) => hash(`crowd ${i}`), stake));
+    shard.account.storage.state.state.data = data.storeRef(s.loadRef()).endCell();
+    shard.account.storage.balance.coins += held;
     contract.account = shard;
+    return world;
 }
 
-/** A contract with its crowd, and the rows of a tree in which alice comes first, with the longest path. */
-async function begin() {
-    const world = await World.create({ funds: nano(10_000) });
-    await crowd(world);
-    const rows = (earned) => [
-        [world.alice, 'alice', earned, nano(1)],
-        ...Array.from({ length: CROWD - 1 }, (_, i) => [world.caller, `crowd ${i}`, nano(20), nano(1)]),
-    ];
-    return { world, rows };
+const tagOf = (i) => providerTag(`crowd ${i}`);
+
+function dictionary(bits, size, key, write) {
+    const value = { serialize: (i, builder) => write(builder, i), parse: () => undefined };
+    const all = Dictionary.empty(Dictionary.Keys.BigUint(bits), value);
+    for (let i = 0; i < size; i++) all.set(BigInt(`0x${key(i).toString('hex')}`), i);
+    return all;
 }
 
-/** Measures: [what, outcome] for each operation, in an order in which all are carried out. */
-async function measure() {
-    const { world, rows } = await begin();
+/** A list of [what, outcome], and a function that sends what must be carried out and adds to it. */
+function list(world) {
     const measured = [];
     const send = async (from, body, options) => {
         const outcome = await world.send(from, body, options);
@@ -60,44 +50,65 @@ async function measure() {
         return outcome;
     };
     const run = async (what, from, body, options) => measured.push([what, await send(from, body, options)]);
-    const anchor = (epoch, earned) => world.anchor(epoch, rows(earned), { owed: nano(100) });
-    const tag = (name) => providerTag(name);
+    return { measured, send, run };
+}
 
+/** Deposits, anchors, claims and contests; alice comes first in the tree, with the longest path. */
+async function measurePayouts() {
+    const world = await crowded({ accounts: CROWD.accounts });
+    const { measured, send, run } = list(world);
+    const others = Array.from({ length: CROWD.accounts - 1 }, (_, i) => [world.caller, `crowd ${i}`, nano(20), nano(1)]);
+    const anchor = async (what, epoch, earned) => {
+        const anchored = await world.anchor(epoch, [[world.alice, 'alice', earned, nano(1)], ...others], { owed: nano(100) });
+        measured.push([what, anchored.outcome]);
+        return anchored;
+    };
+    const alice = providerTag('alice');
     await run('deposit', world.caller, bodies.comment('inv_01J8ZQ4M6T'), { value: nano(5) });
-    const first = await anchor(1n, nano(50));
-    measured.push(['anchor, the first', first.outcome]);
+    await anchor('anchor, the first', 1n, nano(50));
     world.pass(60);
-    const tree = await anchor(2n, nano(60));
-    measured.push(['anchor', tree.outcome]);
+    const tree = await anchor('anchor', 2n, nano(60));
+    await run(`claim, the first of a provider (path of ${tree.path(0).siblings.length})`, world.alice, world.claim(tree, 0));
     world.pass(86_400);
-    const next = await anchor(3n, nano(70));
-    measured.push(['anchor, the first of a day', next.outcome]);
-    await run(`claim, the first of a provider (path of ${next.path(0).siblings.length})`, world.alice, world.claim(next, 0));
-    const more = await anchor(4n, nano(80));
-    await run('claim, a later one', world.alice, world.claim(more, 0));
-    await run('contest', world.alice, world.contest(more, 0, 0n), { value: nano(2) });
-    await run('object', world.operator, bodies.object(tag('alice')));
-    await run('rule_contest', world.arbiter, bodies.ruleContest(tag('alice'), nano('0.5')));
-    await run('contest, again', world.alice, world.contest(more, 0, 0n), { value: nano(2) });
-    await run('drop_contest', world.alice, bodies.dropContest(tag('alice')));
-    await send(world.alice, world.contest(more, 0, 0n), { value: nano(2) });
+    const next = await anchor('anchor, the first of a day', 3n, nano(70));
+    await run('claim, a later one', world.alice, world.claim(next, 0));
+    await run('contest', world.alice, world.contest(next, 0, 0n), { value: nano(2) });
+    await run('object', world.operator, bodies.object(alice));
+    await run('rule_contest', world.arbiter, bodies.ruleContest(alice, nano('0.5')));
+    await send(world.alice, world.contest(next, 0, 0n), { value: nano(2) });
+    await run('drop_contest', world.alice, bodies.dropContest(alice));
+    await send(world.alice, world.contest(next, 0, 0n), { value: nano(2) });
     world.pass(terms.answerDelay + 1);
-    await run('close_contest', world.stranger, bodies.closeContest(tag('alice')));
+    await run('close_contest', world.stranger, bodies.closeContest(alice));
+    return measured;
+}
 
-    await run('stake', world.bob, bodies.stake(tag('bob')), { value: nano(50) });
-    await run('stake, more', world.bob, bodies.stake(tag('bob')), { value: nano(50) });
+/** Stakes and slashes. */
+async function measureStakes() {
+    const world = await crowded({ stakes: CROWD.stakes });
+    const { measured, send, run } = list(world);
+    const slash = () => bodies.slash(world.bob, nano(5), hash('why'));
+    const tag = providerTag('bob');
+    await run('stake', world.bob, bodies.stake(tag), { value: nano(50) });
+    await run('stake, more', world.bob, bodies.stake(tag), { value: nano(50) });
     await run('unstake', world.bob, bodies.unstake(nano(20)));
-    await run('slash', world.owner, bodies.slash(world.bob, nano(5), hash('why')));
+    await run('slash', world.owner, slash());
     await run('dispute', world.bob, bodies.dispute());
     await run('rule_slash', world.arbiter, bodies.ruleSlash(world.bob, nano(5)));
-    await send(world.owner, bodies.slash(world.bob, nano(5), hash('why')));
+    await send(world.owner, slash());
     await run('drop_slash', world.owner, bodies.dropSlash(world.bob));
-    await send(world.owner, bodies.slash(world.bob, nano(5), hash('why')));
+    await send(world.owner, slash());
     world.pass(terms.answerDelay + 1);
     await run('close_slash', world.stranger, bodies.closeSlash(world.bob));
     world.pass(terms.unstakeDelay);
     await run('withdraw', world.bob, bodies.withdraw());
+    return measured;
+}
 
+/** What does not depend on how many providers there are. */
+async function measureRoles() {
+    const world = await World.create();
+    const { measured, run } = list(world);
     await run('draw', world.operator, bodies.draw(nano(1), world.operator));
     await run('set_operator', world.owner, bodies.setOperator(world.operator));
     await run('set_draw_limit', world.owner, bodies.setDrawLimit(nano(100)));
@@ -132,7 +143,8 @@ function forwardFee(message) {
 
 /** The table. Storage fees are left out: they depend on how long ago the message before was. */
 export async function gasTable() {
-    const lines = (await measure()).map(([what, outcome]) => {
+    const measured = [...(await measurePayouts()), ...(await measureStakes()), ...(await measureRoles())];
+    const lines = measured.map(([what, outcome]) => {
         const storage = outcome.own.reduce((all, tx) => all + tx.description.storagePhase.storageFeesCollected, 0n);
         const way = forwardFee(outcome.first.inMessage);
         return `| ${what} | ${outcome.gas} | ${ton(outcome.fees - storage)} | ${ton(way)} |`;

@@ -7,8 +7,8 @@ import { test } from 'node:test';
 import { Dictionary } from '@ton/core';
 import { DAY, World, bodies, constants, hash, nano, providerTag, refuser, terms } from './kit.mjs';
 
-const STEPS = 250;
-const HISTORIES = Number(process.env.FILATURE_HISTORIES ?? 3);
+const STEPS = 200;
+const HISTORIES = Number(process.env.FILATURE_HISTORIES ?? 2);
 
 /** Numbers that a seed repeats. */
 class Dice {
