@@ -17,11 +17,12 @@ async function crowded({ accounts = 0, stakes = 0 }) {
     const contract = await world.chain.getContract(world.address);
     const shard = contract.account;
     const s = shard.account.storage.state.state.data.beginParse();
-    const data = beginCell().storeAddress(s.loadAddress()).storeCoins(s.loadCoins());
+    const data = beginCell().storeAddress(s.loadAddress()).storeBits(s.loadBits(32)).storeCoins(s.loadCoins());
+    data.storeRef(s.loadRef());
     const held = nano(10) * BigInt(stakes);
     s.loadCoins();
     data.storeCoins(held).storeCoins(s.loadCoins()).storeCoins(s.loadCoins());
-    data.storeBits(s.loadBits(96)).storeCoins(s.loadCoins()).storeRef(s.loadRef());
+    data.storeBits(s.loadBits(64)).storeCoins(s.loadCoins());
     s.skip(2);
     const account = (b) => b.storeCoins(nano('12.3')).storeBit(false);
     const stake = (b, i) => b.storeBuffer(tagOf(i)).storeCoins(nano(10)).storeCoins(0).storeUint(0, 32).storeBit(false);

@@ -52,15 +52,15 @@ export function initialData({ owner, operator, arbiter, forfeitTo, drawLimit = 0
     for (let i = 0; i < 3; i++) anchors.storeUint(0, 256);
     return beginCell()
         .storeAddress(operator)
+        .storeUint(0, 32) // paused until
         .storeCoins(0) // owed
+        .storeRef(anchors.storeBit(false).endCell())
         .storeCoins(0) // held
         .storeCoins(0) // contested
         .storeCoins(0) // claimed
-        .storeUint(0, 32) // paused until
         .storeUint(0, 32) // no pause before
         .storeUint(0, 32) // day of the last draw
         .storeCoins(0) // drawn
-        .storeRef(anchors.storeBit(false).endCell())
         .storeBit(false) // accounts
         .storeBit(false) // stakes
         .storeRef(roles)

@@ -38,10 +38,12 @@ class Dice {
 async function books(world) {
     const s = (await world.account()).state.data.beginParse();
     s.loadAddress();
-    const [owed, held, contested, claimed] = [s.loadCoins(), s.loadCoins(), s.loadCoins(), s.loadCoins()];
-    s.skip(96);
-    s.loadCoins();
+    s.skip(32);
+    const owed = s.loadCoins();
     const anchors = s.loadRef().beginParse();
+    const [held, contested, claimed] = [s.loadCoins(), s.loadCoins(), s.loadCoins()];
+    s.skip(64);
+    s.loadCoins();
     const epoch = { count: anchors.loadUint(32), number: anchors.loadUintBig(64) };
     const values = (read) => ({ serialize() {}, parse: read });
     const accounts = s.loadDict(Dictionary.Keys.BigUint(224), values((a) => ({ claimed: a.loadCoins(), contest: a.loadMaybeRef() })));
