@@ -17,8 +17,8 @@ async function crowded({ accounts = 0, stakes = 0 }) {
     const contract = await world.chain.getContract(world.address);
     const shard = contract.account;
     const s = shard.account.storage.state.state.data.beginParse();
-    const data = beginCell().storeAddress(s.loadAddress()).storeBits(s.loadBits(32)).storeCoins(s.loadCoins());
-    data.storeRef(s.loadRef());
+    const data = beginCell().storeAddress(s.loadAddress()).storeCoins(s.loadCoins()).storeRef(s.loadRef());
+    data.storeBits(s.loadBits(32));
     const held = nano(10) * BigInt(stakes);
     s.loadCoins();
     data.storeCoins(held).storeCoins(s.loadCoins()).storeCoins(s.loadCoins());
@@ -26,7 +26,9 @@ async function crowded({ accounts = 0, stakes = 0 }) {
     s.skip(2);
     const account = (b) => b.storeCoins(nano('12.3')).storeBit(false);
     const stake = (b, i) => b.storeBuffer(tagOf(i)).storeCoins(nano(10)).storeCoins(0).storeUint(0, 32).storeBit(false);
-    data.storeDict(dictionary(224, accounts, tagOf, account)).storeDict(dictionary(256, stakes, (i) => hash(`crowd ${i}`), stake));
+    data.storeDict(dictionary(224, accounts, tagOf, account)).storeDict(
+        dictionary(256, stakes, (i) => hash(`crowd ${i}`), stake),
+    );
     shard.account.storage.state.state.data = data.storeRef(s.loadRef()).endCell();
     shard.account.storage.balance.coins += held;
     contract.account = shard;
@@ -58,9 +60,16 @@ function list(world) {
 async function measurePayouts() {
     const world = await crowded({ accounts: CROWD.accounts });
     const { measured, send, run } = list(world);
-    const others = Array.from({ length: CROWD.accounts - 1 }, (_, i) => [world.caller, `crowd ${i}`, nano(20), nano(1)]);
+    const others = Array.from({ length: CROWD.accounts - 1 }, (_, i) => [
+        world.caller,
+        `crowd ${i}`,
+        nano(20),
+        nano(1),
+    ]);
     const anchor = async (what, epoch, earned) => {
-        const anchored = await world.anchor(epoch, [[world.alice, 'alice', earned, nano(1)], ...others], { owed: nano(100) });
+        const anchored = await world.anchor(epoch, [[world.alice, 'alice', earned, nano(1)], ...others], {
+            owed: nano(100),
+        });
         measured.push([what, anchored.outcome]);
         return anchored;
     };
@@ -69,7 +78,11 @@ async function measurePayouts() {
     await anchor('anchor, the first', 1n, nano(50));
     world.pass(60);
     const tree = await anchor('anchor', 2n, nano(60));
-    await run(`claim, the first of a provider (path of ${tree.path(0).siblings.length})`, world.alice, world.claim(tree, 0));
+    await run(
+        `claim, the first of a provider (path of ${tree.path(0).siblings.length})`,
+        world.alice,
+        world.claim(tree, 0),
+    );
     world.pass(86_400);
     const next = await anchor('anchor, the first of a day', 3n, nano(70));
     await run('claim, a later one', world.alice, world.claim(next, 0));
@@ -136,7 +149,11 @@ function forwardFee(message) {
     visit(beginCell().store(storeMessage(message)).endCell());
     const bits = [...seen.values()].reduce((all, one) => all + one, 0);
     // Parameter 25: lump, bit and cell price, the latter two in 1/65536 nano.
-    const prices = config.beginParse().loadDictDirect(Dictionary.Keys.Int(32), Dictionary.Values.Cell()).get(25).beginParse();
+    const prices = config
+        .beginParse()
+        .loadDictDirect(Dictionary.Keys.Int(32), Dictionary.Values.Cell())
+        .get(25)
+        .beginParse();
     prices.skip(8);
     const [lump, bit, cell] = [prices.loadUintBig(64), prices.loadUintBig(64), prices.loadUintBig(64)];
     return lump + (BigInt(bits) * bit + BigInt(seen.size) * cell + 65535n) / 65536n;
@@ -163,6 +180,9 @@ if (process.argv[1] === new URL(import.meta.url).pathname) {
     process.stdout.write(table);
     if (process.argv[2] === '--write') {
         const text = readFileSync(readmeFile, 'utf8');
-        writeFileSync(readmeFile, text.replace(`${START}${writtenTable(text)}${END}`, () => `${START}${table}${END}`));
+        writeFileSync(
+            readmeFile,
+            text.replace(`${START}${writtenTable(text)}${END}`, () => `${START}${table}${END}`),
+        );
     }
 }

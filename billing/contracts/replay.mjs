@@ -40,7 +40,9 @@ function phases({ description, totalFees, outMessages }) {
         gas: compute.type === 'vm' ? compute.gasUsed.toString() : '0',
         total_fees: totalFees.coins.toString(),
         storage_fee: (description.storagePhase?.storageFeesCollected ?? 0n).toString(),
-        actions: action ? { result_code: action.resultCode, total: action.totalActions, messages: action.messagesCreated } : null,
+        actions: action
+            ? { result_code: action.resultCode, total: action.totalActions, messages: action.messagesCreated }
+            : null,
         out_messages: outMessages.values().map(outMessage),
     };
 }

@@ -69,9 +69,5 @@ function pathCell(siblings) {
 export function storeProof(leaf, { sides, siblings }) {
     const bytes = Buffer.isBuffer(leaf) ? leaf : leafBytes(leaf);
     return (builder) =>
-        builder
-            .storeBuffer(bytes)
-            .storeUint(siblings.length, 8)
-            .storeUint(sides, 32)
-            .storeMaybeRef(pathCell(siblings));
+        builder.storeBuffer(bytes).storeUint(siblings.length, 8).storeUint(sides, 32).storeMaybeRef(pathCell(siblings));
 }

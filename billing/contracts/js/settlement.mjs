@@ -52,9 +52,9 @@ export function initialData({ owner, operator, arbiter, forfeitTo, drawLimit = 0
     for (let i = 0; i < 3; i++) anchors.storeUint(0, 256);
     return beginCell()
         .storeAddress(operator)
-        .storeUint(0, 32) // paused until
         .storeCoins(0) // owed
         .storeRef(anchors.storeBit(false).endCell())
+        .storeUint(0, 32) // paused until
         .storeCoins(0) // held
         .storeCoins(0) // contested
         .storeCoins(0) // claimed
@@ -91,7 +91,10 @@ export const bodies = {
         body('CLAIM', queryId, (b) => b.storeBit(bounceable).store(storeProof(leaf, path))),
     contest: (epoch, received, leaf, path, queryId = 0n) =>
         body('CONTEST', queryId, (b) =>
-            b.storeUint(epoch, 64).storeUint(received, 64).storeRef(beginCell().store(storeProof(leaf, path)).endCell()),
+            b
+                .storeUint(epoch, 64)
+                .storeUint(received, 64)
+                .storeRef(beginCell().store(storeProof(leaf, path)).endCell()),
         ),
     object: (provider, queryId = 0n) => body('OBJECT', queryId, (b) => b.storeBuffer(provider)),
     dropContest: (provider, queryId = 0n) => body('DROP_CONTEST', queryId, (b) => b.storeBuffer(provider)),

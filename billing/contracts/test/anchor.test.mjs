@@ -91,7 +91,10 @@ test('the last anchor of each of the last days is kept, and no more', async () =
     const past = await world.ask('pastAnchors');
     // Of day d the third anchor is 3(d + 1); today's last is not among the past ones.
     const expected = Array.from({ length: 8 }, (_, i) => BigInt(3 * (12 + i)));
-    assert.deepEqual(past.map((one) => one.epoch), expected);
+    assert.deepEqual(
+        past.map((one) => one.epoch),
+        expected,
+    );
     assert.equal(past[0].earningsRoot, roots(36n).earningsRoot.toString('hex'));
     assert.equal(past[0].at, START + 11 * DAY + 2 * 3600);
     assert.equal((await world.ask('anchorOf', 57n)).receiptsRoot, roots(57n).receiptsRoot.toString('hex'));

@@ -33,8 +33,16 @@ test('README.md lists every operation and every error with its number', () => {
 
 test('each operation in a struct of messages.tolk has its number in constants.tolk', () => {
     const messages = readFileSync(new URL('../src/messages.tolk', import.meta.url), 'utf8');
-    const named = new Map(Object.entries(constants).filter(([name]) => /^OP_/.test(name)).map(([name, op]) => [op, name]));
-    const camel = (name) => name.slice(3).toLowerCase().replace(/(?:^|_)(.)/g, (_, letter) => letter.toUpperCase());
+    const named = new Map(
+        Object.entries(constants)
+            .filter(([name]) => /^OP_/.test(name))
+            .map(([name, op]) => [op, name]),
+    );
+    const camel = (name) =>
+        name
+            .slice(3)
+            .toLowerCase()
+            .replace(/(?:^|_)(.)/g, (_, letter) => letter.toUpperCase());
     for (const [, op, struct] of messages.matchAll(/^struct \((0x\w+)\) (\w+)Body/gm)) {
         assert.equal(camel(named.get(Number(op)) ?? 'OP_NONE'), struct);
     }

@@ -51,7 +51,10 @@ test('a later epoch pays only what came on top', async () => {
 
 test('what was pushed beyond what was earned pays nothing', async () => {
     const world = await World.create();
-    const epoch = await world.anchor(1n, [[world.alice, 'alice', nano(5), nano(6)], [world.bob, 'bob', 0n, 0n]]);
+    const epoch = await world.anchor(1n, [
+        [world.alice, 'alice', nano(5), nano(6)],
+        [world.bob, 'bob', 0n, 0n],
+    ]);
     await world.refused('NOTHING_DUE', world.alice, world.claim(epoch, 0));
     await world.refused('NOTHING_DUE', world.bob, world.claim(epoch, 1));
 });
@@ -69,7 +72,10 @@ test('a change of payee does not pay twice', async () => {
 test("a proof of another epoch's root, of another's leaf, or of a leaf made up is refused", async () => {
     const world = await World.create();
     const first = await world.anchor(1n, two(world));
-    const second = await world.anchor(2n, [[world.alice, 'alice', nano(11), nano(3)], [world.bob, 'bob', nano(20), 0n]]);
+    const second = await world.anchor(2n, [
+        [world.alice, 'alice', nano(11), nano(3)],
+        [world.bob, 'bob', nano(20), 0n],
+    ]);
     await world.refused('PROOF', world.alice, world.claim(first, 0));
     const [alice, bob] = second.leaves;
     const path = second.path(0);
@@ -85,7 +91,11 @@ test("a proof of another epoch's root, of another's leaf, or of a leaf made up i
     await world.refused('PROOF', world.stranger, bodies.claim(alice, second.path(1)));
     await world.refused('PROOF', world.stranger, bodies.claim(alice, { ...path, sides: 1 }));
     await world.refused('PROOF', world.stranger, bodies.claim(alice, { ...path, siblings: [] }));
-    await world.refused('PROOF', world.stranger, bodies.claim(alice, { ...path, siblings: [...path.siblings, hash('x')] }));
+    await world.refused(
+        'PROOF',
+        world.stranger,
+        bodies.claim(alice, { ...path, siblings: [...path.siblings, hash('x')] }),
+    );
     await world.ok(world.alice, bodies.claim(alice, path));
 });
 
@@ -127,13 +137,30 @@ test('malformed paths are refused', async () => {
     for (const depth of [0, 1, 3, 5]) await world.refused('PROOF', world.alice, withDepth(depth));
     await world.refused('PROOF', world.alice, withDepth(9));
     await world.refused('PROOF', world.alice, withDepth(255));
-    await world.ok(world.alice, withDepth(6));
+    // A row with something after its siblings, and a row after the last.
+    const withPath = (change) => {
+        const body = bodies.claim(leaf, path);
+        const rows = [body.refs[0], body.refs[0].refs[0]].map((row) => new Cell().asBuilder().storeBits(row.bits));
+        change(rows);
+        const first = rows.reduceRight((next, row) => row.storeRef(next.endCell()));
+        return new Cell().asBuilder().storeBits(body.bits).storeRef(first.endCell()).endCell();
+    };
+    await world.refused('PROOF', world.alice, withPath((rows) => rows[0].storeBit(true)));
+    await world.refused('PROOF', world.alice, withPath((rows) => rows[1].storeUint(0, 255)));
+    await world.refused('PROOF', world.alice, withPath((rows) => rows.push(new Cell().asBuilder())));
+    await world.ok(world.alice, withPath(() => {}));
+    await world.refused('NOTHING_DUE', world.alice, withDepth(6));
 });
 
 test('every leaf of every small tree is paid with its own path', async () => {
     const world = await World.create({ funds: nano(5000) });
     for (const size of [1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 17]) {
-        const rows = Array.from({ length: size }, (_, i) => [world.alice, `provider ${size} ${i}`, nano(1) + BigInt(i), 0n]);
+        const rows = Array.from({ length: size }, (_, i) => [
+            world.alice,
+            `provider ${size} ${i}`,
+            nano(1) + BigInt(i),
+            0n,
+        ]);
         const epoch = await world.anchor(BigInt(size), rows);
         for (let i = 0; i < size; i++) {
             await world.ok(world.alice, world.claim(epoch, i));
@@ -145,14 +172,20 @@ test('every leaf of every small tree is paid with its own path', async () => {
 test('a payee outside the basechain is refused', async () => {
     const world = await World.create();
     const master = new Address(-1, world.alice.hash);
-    const epoch = await world.anchor(1n, [[master, 'alice', nano(1), 0n], [new Address(5, world.alice.hash), 'bob', nano(1), 0n]]);
+    const epoch = await world.anchor(1n, [
+        [master, 'alice', nano(1), 0n],
+        [new Address(5, world.alice.hash), 'bob', nano(1), 0n],
+    ]);
     await world.refused('WORKCHAIN', world.alice, world.claim(epoch, 0));
     await world.refused('WORKCHAIN', world.alice, world.claim(epoch, 1));
 });
 
 test('a claim above the payout money is refused and can be repeated when there is more', async () => {
     const world = await World.create({ funds: nano(1 + 10) });
-    const epoch = await world.anchor(1n, [[world.alice, 'alice', nano(12), 0n], [world.bob, 'bob', nano(9), 0n]]);
+    const epoch = await world.anchor(1n, [
+        [world.alice, 'alice', nano(12), 0n],
+        [world.bob, 'bob', nano(9), 0n],
+    ]);
     await world.refused('UNDERFUNDED', world.alice, world.claim(epoch, 0));
     // Not by one nano, and not out of the value of the claim itself.
     await world.refused('UNDERFUNDED', world.alice, world.claim(epoch, 0), { value: nano(100) });
@@ -165,7 +198,14 @@ test('a claim above the payout money is refused and can be repeated when there i
 test('exactly the payout money can be claimed, and not one nano more', async () => {
     const world = await World.create({ funds: nano(50) });
     const anchor = (amount) =>
-        world.anchor(1n, [[world.alice, 'alice', amount, 0n], [world.bob, 'bob', amount + 1n, 0n]], { owed: 0n });
+        world.anchor(
+            1n,
+            [
+                [world.alice, 'alice', amount, 0n],
+                [world.bob, 'bob', amount + 1n, 0n],
+            ],
+            { owed: 0n },
+        );
     // The anchor's own remains join the payout money: once to see how much they are.
     const before = world.chain.snapshot();
     await anchor(nano(40));
@@ -210,7 +250,7 @@ test('a payout that comes back lighter than it left is credited lighter', async 
     const lost = await world.ask('claimedOf', providerTag('refuser'));
     assert.ok(lost > nano('0.04') && lost < nano('0.07'), `${lost} of it were burnt`);
     const after = await world.ask('money');
-    assert.ok(after.float + lost >= before.float, 'what was burnt was not the payee\'s');
+    assert.ok(after.float + lost >= before.float, "what was burnt was not the payee's");
     assert.equal(after.claimed, lost);
     assert.equal(after.owed, nano(10) - lost);
 });
@@ -220,7 +260,8 @@ test('refused payouts cannot be used to drain the payout money', async () => {
     const payee = await refuser(world);
     const epoch = await world.anchor(1n, [[payee, 'refuser', nano(10), 0n]]);
     const before = (await world.ask('money')).float;
-    for (let i = 0; i < 20; i++) await world.ok(world.stranger, world.claim(epoch, 0), { value: constants.CLAIM_VALUE });
+    for (let i = 0; i < 20; i++)
+        await world.ok(world.stranger, world.claim(epoch, 0), { value: constants.CLAIM_VALUE });
     const claimed = await world.ask('claimedOf', providerTag('refuser'));
     assert.ok((await world.ask('money')).float + claimed >= before);
 });
@@ -242,8 +283,15 @@ test('a bounced flag on a message that nobody bounced credits nothing to a provi
     await world.anchor(1n, two(world));
     const data = await world.data();
     // The chain clears the flag on what contracts send; were it not so, there is nothing to gain.
-    const body = new Cell().asBuilder().storeUint(0xffffffff, 32).storeUint(constants.OP_PAYOUT, 32).storeBuffer(providerTag('alice')).endCell();
-    await world.chain.sendMessage(internal({ from: world.alice, to: world.address, value: nano(5), bounce: false, bounced: true, body }));
+    const body = new Cell()
+        .asBuilder()
+        .storeUint(0xffffffff, 32)
+        .storeUint(constants.OP_PAYOUT, 32)
+        .storeBuffer(providerTag('alice'))
+        .endCell();
+    await world.chain.sendMessage(
+        internal({ from: world.alice, to: world.address, value: nano(5), bounce: false, bounced: true, body }),
+    );
     assert.equal(await world.data(), data);
 });
 
@@ -257,11 +305,15 @@ test('a claim with too little value is refused', async () => {
 test('the largest amounts a leaf can hold overflow nothing', async () => {
     const world = await World.create();
     const most = 2n ** 64n - 1n;
-    const epoch = await world.anchor(1n, [
-        [world.alice, 'alice', most, 0n],
-        [world.bob, 'bob', most, most - nano(1)],
-        [world.carol, 'carol', 0n, most],
-    ], { owed: most });
+    const epoch = await world.anchor(
+        1n,
+        [
+            [world.alice, 'alice', most, 0n],
+            [world.bob, 'bob', most, most - nano(1)],
+            [world.carol, 'carol', 0n, most],
+        ],
+        { owed: most },
+    );
     await world.refused('UNDERFUNDED', world.alice, world.claim(epoch, 0));
     await world.ok(world.bob, world.claim(epoch, 1));
     await world.refused('NOTHING_DUE', world.carol, world.claim(epoch, 2));

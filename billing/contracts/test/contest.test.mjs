@@ -8,7 +8,10 @@ const BOND = { value: nano(2) };
 /** An operator that says it pushed all of alice's 10, and did not. */
 async function overReported() {
     const world = await World.create();
-    const epoch = await world.anchor(1n, [[world.alice, 'alice', nano(10), nano(10)], [world.bob, 'bob', nano(4), 0n]]);
+    const epoch = await world.anchor(1n, [
+        [world.alice, 'alice', nano(10), nano(10)],
+        [world.bob, 'bob', nano(4), 0n],
+    ]);
     return { world, epoch };
 }
 
@@ -30,10 +33,13 @@ test('what the operator says it pushed and did not is paid after its silence', a
     world.pass(1);
     const before = await world.balance(world.alice);
     const closed = await world.ok(world.stranger, bodies.closeContest(ALICE));
-    assert.deepEqual(closed.sent.map((one) => [one.to, one.op]), [
-        [world.alice.toString(), constants.OP_BOND_BACK],
-        [world.alice.toString(), constants.OP_PAYOUT],
-    ]);
+    assert.deepEqual(
+        closed.sent.map((one) => [one.to, one.op]),
+        [
+            [world.alice.toString(), constants.OP_BOND_BACK],
+            [world.alice.toString(), constants.OP_PAYOUT],
+        ],
+    );
     assert.ok((await world.balance(world.alice)) - before > nano('10.97'), 'nine, and the bond');
     assert.equal(await world.ask('contestOf', ALICE), null);
     assert.equal(await world.ask('claimedOf', ALICE), nano(9));
@@ -69,7 +75,10 @@ test('a contest that the arbiter finds wholly wrong costs its bond, which the op
     const { float } = await world.ask('money');
     const before = await world.balance(world.forfeit);
     const ruled = await world.ok(world.arbiter, bodies.ruleContest(ALICE, 0n));
-    assert.deepEqual(ruled.sent.map((one) => [one.to, one.op]), [[world.forfeit.toString(), constants.OP_FORFEIT]]);
+    assert.deepEqual(
+        ruled.sent.map((one) => [one.to, one.op]),
+        [[world.forfeit.toString(), constants.OP_FORFEIT]],
+    );
     assert.ok((await world.balance(world.forfeit)) - before > nano('1.97'));
     const money = await world.ask('money');
     assert.deepEqual([money.float, money.held, money.contested, money.claimed], [float, 0n, 0n, 0n]);
@@ -100,7 +109,8 @@ test('strangers neither contest, object, rule nor drop', async () => {
         await world.refused('SENDER', world[sender], world.contest(epoch, 0, 0n), BOND);
     }
     await world.ok(world.alice, world.contest(epoch, 0, 0n), BOND);
-    for (const sender of ['alice', 'stranger', 'arbiter']) await world.refused('SENDER', world[sender], bodies.object(ALICE));
+    for (const sender of ['alice', 'stranger', 'arbiter'])
+        await world.refused('SENDER', world[sender], bodies.object(ALICE));
     await world.ok(world.operator, bodies.object(ALICE));
     for (const sender of ['alice', 'operator', 'owner', 'stranger']) {
         await world.refused('SENDER', world[sender], bodies.ruleContest(ALICE, nano(1)));
@@ -128,7 +138,9 @@ test('one contest of a provider at a time, for something that is due, with a bon
     const { world, epoch } = await overReported();
     await world.refused('NOTHING_DUE', world.alice, world.contest(epoch, 0, nano(10)), BOND);
     await world.refused('NOTHING_DUE', world.alice, world.contest(epoch, 0, 2n ** 64n - 1n), BOND);
-    await world.refused('VALUE', world.alice, world.contest(epoch, 0, 0n), { value: terms.bondMin + constants.ENTRY_FEE - 1n });
+    await world.refused('VALUE', world.alice, world.contest(epoch, 0, 0n), {
+        value: terms.bondMin + constants.ENTRY_FEE - 1n,
+    });
     await world.ok(world.alice, world.contest(epoch, 0, 0n), { value: terms.bondMin + constants.ENTRY_FEE });
     await world.refused('CASE_OPEN', world.alice, world.contest(epoch, 0, 0n), BOND);
     assert.ok(epoch);
@@ -136,7 +148,10 @@ test('one contest of a provider at a time, for something that is due, with a bon
 
 test('a root whose successor was never published still counts, for some days', async () => {
     const world = await World.create();
-    const known = await world.anchor(1n, [[world.alice, 'alice', nano(10), 0n], [world.bob, 'bob', nano(4), 0n]]);
+    const known = await world.anchor(1n, [
+        [world.alice, 'alice', nano(10), 0n],
+        [world.bob, 'bob', nano(4), 0n],
+    ]);
     world.pass(DAY);
     // Nobody but the operator knows the leaves of this one.
     await world.anchor(2n, [[world.stranger, 'unknown', 1n, 0n]]);
@@ -161,7 +176,11 @@ test('what was claimed while a contest was open is not paid again', async () => 
     await world.ok(world.stranger, bodies.closeContest(ALICE));
     assert.equal(await world.ask('claimedOf', ALICE), nano(10));
 
-    await world.ok(world.alice, world.contest(await world.anchor(3n, [[world.alice, 'alice', nano(11), 0n]]), 0, 0n), BOND);
+    await world.ok(
+        world.alice,
+        world.contest(await world.anchor(3n, [[world.alice, 'alice', nano(11), 0n]]), 0, 0n),
+        BOND,
+    );
     await world.ok(world.alice, world.claim(await world.anchor(4n, [[world.alice, 'alice', nano(12), 0n]]), 0));
     world.pass(terms.answerDelay + 1);
     await world.ok(world.stranger, bodies.closeContest(ALICE));

@@ -5,7 +5,12 @@ import { World, bodies, nano } from './kit.mjs';
 
 test('a transfer with a comment, long or short, or with nothing at all is a deposit', async () => {
     const world = await World.create();
-    for (const body of [bodies.comment('inv_7Q'), bodies.comment('ü'.repeat(300)), new Cell(), beginCell().storeUint(0, 32).endCell()]) {
+    for (const body of [
+        bodies.comment('inv_7Q'),
+        bodies.comment('ü'.repeat(300)),
+        new Cell(),
+        beginCell().storeUint(0, 32).endCell(),
+    ]) {
         const [data, before] = [await world.data(), await world.balance()];
         const deposit = await world.ok(world.caller, body, { value: nano(5) });
         assert.equal(await world.data(), data);
@@ -29,9 +34,15 @@ test('a body that is no operation goes back to its sender', async () => {
 
 test('a body that is cut short or goes on too long is refused', async () => {
     const world = await World.create();
-    const epoch = await world.anchor(1n, [[world.alice, 'alice', nano(5), 0n], [world.bob, 'bob', nano(5), 0n]]);
+    const epoch = await world.anchor(1n, [
+        [world.alice, 'alice', nano(5), 0n],
+        [world.bob, 'bob', nano(5), 0n],
+    ]);
     const senders = {
-        anchor: [world.operator, bodies.anchor({ epoch: 2n, earningsRoot: epoch.root, receiptsRoot: epoch.root, owed: 0n })],
+        anchor: [
+            world.operator,
+            bodies.anchor({ epoch: 2n, earningsRoot: epoch.root, receiptsRoot: epoch.root, owed: 0n }),
+        ],
         claim: [world.alice, world.claim(epoch, 0)],
         contest: [world.alice, world.contest(epoch, 0, 0n)],
         stake: [world.alice, bodies.stake(Buffer.alloc(28))],
@@ -42,7 +53,8 @@ test('a body that is cut short or goes on too long is refused', async () => {
     };
     for (const [name, [sender, body]] of Object.entries(senders)) {
         const bits = body.bits.length;
-        const refs = (cell, take = body.refs.length) => body.refs.slice(0, take).reduce((b, ref) => b.storeRef(ref), cell);
+        const refs = (cell, take = body.refs.length) =>
+            body.refs.slice(0, take).reduce((b, ref) => b.storeRef(ref), cell);
         const cut = (length) => refs(beginCell().storeBits(body.bits.substring(0, length))).endCell();
         const options = { value: nano(20) };
         for (const length of [32, 95, bits - 1]) await world.refused(9, sender, cut(length), options);

@@ -38,24 +38,33 @@ class Dice {
 async function books(world) {
     const s = (await world.account()).state.data.beginParse();
     s.loadAddress();
-    s.skip(32);
     const owed = s.loadCoins();
     const anchors = s.loadRef().beginParse();
+    s.skip(32);
     const [held, contested, claimed] = [s.loadCoins(), s.loadCoins(), s.loadCoins()];
     s.skip(64);
     s.loadCoins();
     const epoch = { count: anchors.loadUint(32), number: anchors.loadUintBig(64) };
     const values = (read) => ({ serialize() {}, parse: read });
-    const accounts = s.loadDict(Dictionary.Keys.BigUint(224), values((a) => ({ claimed: a.loadCoins(), contest: a.loadMaybeRef() })));
-    const stakes = s.loadDict(Dictionary.Keys.BigUint(256), values((a) => {
-        a.skip(224);
-        return { amount: a.loadCoins(), leaving: a.loadCoins(), leavesAt: a.loadUint(32), slash: a.loadMaybeRef() };
-    }));
-    const contests = accounts.values().filter(({ contest }) => contest !== null).map(({ contest }) => {
-        const c = contest.beginParse();
-        c.skip(256);
-        return { total: c.loadCoins(), locked: c.loadCoins(), bond: c.loadCoins() };
-    });
+    const accounts = s.loadDict(
+        Dictionary.Keys.BigUint(224),
+        values((a) => ({ claimed: a.loadCoins(), contest: a.loadMaybeRef() })),
+    );
+    const stakes = s.loadDict(
+        Dictionary.Keys.BigUint(256),
+        values((a) => {
+            a.skip(224);
+            return { amount: a.loadCoins(), leaving: a.loadCoins(), leavesAt: a.loadUint(32), slash: a.loadMaybeRef() };
+        }),
+    );
+    const contests = accounts
+        .values()
+        .filter(({ contest }) => contest !== null)
+        .map(({ contest }) => {
+            const c = contest.beginParse();
+            c.skip(256);
+            return { total: c.loadCoins(), locked: c.loadCoins(), bond: c.loadCoins() };
+        });
     const balance = await world.balance();
     const float = balance - held - constants.RESERVE;
     return { balance, float, owed, held, contested, claimed, epoch, accounts, stakes, contests };
@@ -69,7 +78,11 @@ function checkBooks(now, entitled) {
     const staked = now.stakes.values().map(({ amount, leaving }) => amount + leaving);
     assert.equal(now.held, sum(staked) + sum(now.contests.map(({ bond }) => bond)), 'held is stakes and bonds');
     assert.equal(now.contested, sum(now.contests.map(({ locked }) => locked)), 'contested is what contests ask for');
-    assert.equal(now.claimed, sum(now.accounts.values().map(({ claimed }) => claimed)), 'claimed is what providers were paid');
+    assert.equal(
+        now.claimed,
+        sum(now.accounts.values().map(({ claimed }) => claimed)),
+        'claimed is what providers were paid',
+    );
     for (const [tag, { claimed }] of now.accounts) {
         assert.ok(claimed <= (entitled.get(tag) ?? 0n), 'nobody was paid more than it ever proved');
     }
@@ -181,7 +194,10 @@ async function step(state) {
     if (drawn > 0n) assert.ok(after.float + storage >= after.owed + after.contested, 'a draw leaves what is owed');
     const paid = after.claimed > before.claimed ? after.claimed - before.claimed : 0n;
     assert.ok(after.float >= before.float - paid - drawn - storage, 'payout money goes to claims and draws only');
-    assert.ok(after.held >= before.held || sent(outcome) >= before.held - after.held - nano('0.01'), 'stakes and bonds go to somebody');
+    assert.ok(
+        after.held >= before.held || sent(outcome) >= before.held - after.held - nano('0.01'),
+        'stakes and bonds go to somebody',
+    );
     return outcome.exitCode;
 }
 

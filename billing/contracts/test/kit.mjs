@@ -173,9 +173,17 @@ export class World {
 
     /** Anchors a tree over these leaves, each [payee, provider's id, earned, pushed]. */
     async anchor(epoch, rows, { owed, from = this.operator, value } = {}) {
-        const leaves = rows.map(([payee, id, earned, pushed = 0n]) => ({ payee, provider: providerTag(id), earned, pushed }));
+        const leaves = rows.map(([payee, id, earned, pushed = 0n]) => ({
+            payee,
+            provider: providerTag(id),
+            earned,
+            pushed,
+        }));
         const built = tree(leaves);
-        const sum = leaves.reduce((all, leaf) => all + (leaf.earned > leaf.pushed ? leaf.earned - leaf.pushed : 0n), 0n);
+        const sum = leaves.reduce(
+            (all, leaf) => all + (leaf.earned > leaf.pushed ? leaf.earned - leaf.pushed : 0n),
+            0n,
+        );
         const body = bodies.anchor({
             epoch,
             earningsRoot: built.root,
@@ -196,7 +204,7 @@ export class World {
     }
 }
 
-const REFUSALS = { 'throws': 'f225', 'burns a million gas': '90ea' };
+const REFUSALS = { throws: 'f225', 'burns a million gas': '90ea' };
 
 /** Puts an account on the chain that refuses every message, in one of these ways. */
 export async function refuser(world, how = 'throws') {

@@ -32,7 +32,10 @@ async function ready() {
 
 /** Every operation: who sends what, after how long. */
 const operations = ({ world, epoch }) => ({
-    anchor: [world.operator, bodies.anchor({ epoch: 2n, earningsRoot: epoch.root, receiptsRoot: epoch.root, owed: 1n })],
+    anchor: [
+        world.operator,
+        bodies.anchor({ epoch: 2n, earningsRoot: epoch.root, receiptsRoot: epoch.root, owed: 1n }),
+    ],
     object: [world.operator, bodies.object(BOB)],
     draw: [world.operator, bodies.draw(nano(1), world.operator)],
     claim: [world.alice, world.claim(epoch, 0)],
@@ -75,7 +78,10 @@ test('every operation with too little value, down to nothing, changes nothing an
             const outcome = await world.send(sender, body, { value });
             assert.notEqual(outcome.exitCode, 0, `${name} with ${value}`);
             assert.equal(await world.data(), data, `${name} with ${value}`);
-            assert.ok((await world.balance()) >= balance, `${name} with ${value}: ${balance - (await world.balance())}`);
+            assert.ok(
+                (await world.balance()) >= balance,
+                `${name} with ${value}: ${balance - (await world.balance())}`,
+            );
         }
         await world.chain.loadFrom(snapshot);
         world.pass(wait);
@@ -93,7 +99,9 @@ test('no operation costs the payout money anything but what it is for', async ()
         world.pass(wait);
         await world.send(world.caller, bodies.comment('inv'), { value: nano(1) });
         const { float } = await world.ask('money');
-        await world.ok(sender, body, { value: name === 'contest' ? nano(2) : constants.OTHER_VALUE + (name === 'stake' ? 1n : 0n) });
+        await world.ok(sender, body, {
+            value: name === 'contest' ? nano(2) : constants.OTHER_VALUE + (name === 'stake' ? 1n : 0n),
+        });
         assert.ok((await world.ask('money')).float >= float - (spent[name] ?? 0n), name);
     }
 });

@@ -11,7 +11,10 @@ test('the get-methods say who may do what, and what cannot be changed', async ()
     assert.equal(roles.owner.toString(), world.owner.toString());
     assert.equal(roles.operator.toString(), world.operator.toString());
     assert.equal(roles.arbiter.toString(), world.arbiter.toString());
-    assert.deepEqual([roles.nextOwner, roles.nextArbiter, roles.nextArbiterAt, roles.drawLimit], [null, null, 0, nano(100)]);
+    assert.deepEqual(
+        [roles.nextOwner, roles.nextArbiter, roles.nextArbiterAt, roles.drawLimit],
+        [null, null, 0, nano(100)],
+    );
     const { forfeitTo, ...rest } = await world.ask('terms');
     assert.equal(forfeitTo.toString(), world.forfeit.toString());
     assert.deepEqual(rest, terms);
@@ -35,7 +38,10 @@ test('everything an owner may do, nobody else may', async () => {
     }
     for (const body of all) {
         const done = await world.ok(world.owner, body);
-        assert.deepEqual(done.sent.map((one) => [one.to, one.op]), [[world.owner.toString(), constants.OP_EXCESSES]]);
+        assert.deepEqual(
+            done.sent.map((one) => [one.to, one.op]),
+            [[world.owner.toString(), constants.OP_EXCESSES]],
+        );
         assert.ok(done.sent[0].value > nano('0.048'), 'what is left of the value goes back');
     }
 });
@@ -45,7 +51,8 @@ test('an owner changes in two steps', async () => {
     await world.refused('NONE', world.bob, bodies.acceptOwner());
     await world.ok(world.owner, bodies.proposeOwner(world.bob));
     assert.equal((await world.ask('roles')).nextOwner.toString(), world.bob.toString());
-    for (const sender of ['stranger', 'owner', 'operator']) await world.refused('SENDER', world[sender], bodies.acceptOwner());
+    for (const sender of ['stranger', 'owner', 'operator'])
+        await world.refused('SENDER', world[sender], bodies.acceptOwner());
     await world.refused('SENDER', world.bob, bodies.pause(60));
     await world.ok(world.bob, bodies.acceptOwner());
     const roles = await world.ask('roles');
@@ -105,15 +112,16 @@ test('a new arbiter rules only after a delay', async () => {
     await world.refused('WORKCHAIN', world.owner, bodies.proposeArbiter(new Address(-1, world.bob.hash)));
 });
 
-test('a pause stops what the operator does and what claims pay, and ends by itself', async () => {
+test('a pause stops what pays out and is not a stake, and ends by itself', async () => {
     const world = await World.create();
-    const epoch = await world.anchor(1n, [[world.alice, 'alice', nano(5), 0n]]);
-    const other = await world.anchor(2n, [[world.alice, 'alice', nano(5), 0n], [world.bob, 'bob', nano(5), nano(5)]]);
+    const other = await world.anchor(2n, [
+        [world.alice, 'alice', nano(5), 0n],
+        [world.bob, 'bob', nano(5), nano(5)],
+    ]);
     await world.ok(world.bob, world.contest(other, 1, 0n), { value: nano(2) });
     await world.ok(world.owner, bodies.pause(terms.pauseMax));
     assert.equal((await world.ask('pauseState')).until, world.now + terms.pauseMax);
     const stopped = [
-        [world.operator, bodies.anchor({ epoch: 3n, earningsRoot: epoch.root, receiptsRoot: epoch.root, owed: 0n })],
         [world.alice, world.claim(other, 0)],
         [world.operator, bodies.draw(1n, world.operator)],
         [world.stranger, bodies.closeContest(providerTag('bob'))],
@@ -122,15 +130,38 @@ test('a pause stops what the operator does and what claims pay, and ends by itse
         [world.arbiter, bodies.ruleSlash(world.alice, nano(1))],
     ];
     for (const [sender, body] of stopped) await world.refused('PAUSED', sender, body);
-    world.pass(terms.pauseMax - 1);
-    await world.refused('PAUSED', world.alice, world.claim(other, 0));
-    // What goes on: deposits, stakes, answers.
+    world.pass(DAY);
+    // What goes on: deposits, anchors, stakes, answers.
+    await world.ok(world.operator, bodies.object(providerTag('bob')));
+    await world.ok(
+        world.operator,
+        bodies.anchor({ epoch: 3n, earningsRoot: other.root, receiptsRoot: hash('r'), owed: 0n }),
+    );
     await world.ok(world.caller, bodies.comment('inv_1'), { value: nano(1) });
     await world.ok(world.alice, bodies.stake(providerTag('alice')), { value: nano(20) });
     await world.ok(world.alice, bodies.unstake(nano(1)));
+    world.pass(terms.pauseMax - DAY - 1);
+    await world.refused('PAUSED', world.alice, world.claim(other, 0));
     world.pass(1);
     await world.ok(world.alice, world.claim(other, 0));
     assert.equal((await world.ask('pauseState')).until, 0);
+});
+
+test("after a theft of the operator's key, a pause gives time for a right root", async () => {
+    const world = await World.create();
+    const right = [[world.alice, 'alice', nano(5), 0n]];
+    await world.anchor(1n, right);
+    const forged = await world.anchor(2n, [[world.stranger, 'thief', nano(900), 0n]], { owed: 2n ** 64n - 1n });
+    await world.ok(world.owner, bodies.pause(terms.pauseMax));
+    await world.refused('PAUSED', world.stranger, world.claim(forged, 0));
+    await world.ok(world.owner, bodies.setOperator(world.bob));
+    const again = bodies.anchor({ epoch: 3n, earningsRoot: forged.root, receiptsRoot: hash('r'), owed: 0n });
+    await world.refused('SENDER', world.operator, again);
+    const repaired = await world.anchor(3n, right, { from: world.bob });
+    await world.ok(world.owner, bodies.resume());
+    await world.refused('PROOF', world.stranger, world.claim(forged, 0));
+    await world.ok(world.alice, world.claim(repaired, 0));
+    assert.ok((await world.ask('money')).drawable > nano(900));
 });
 
 test('a pause is neither too long nor too soon after the one before', async () => {

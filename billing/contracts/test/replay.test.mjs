@@ -33,9 +33,15 @@ test('what the sandbox did is done again: exit code, gas, fees, balance, data, m
         await recorded(world, world.caller, bodies.comment('dust'), { value: 1000n, bounce: false }),
     ];
     const lines = all.map(({ line }, i) => JSON.stringify(i === 0 ? { config_boc: base64(config), ...line } : line));
-    const answers = run(`${lines.join('\n')}\n\n`).stdout.trim().split('\n').map((line) => JSON.parse(line));
+    const answers = run(`${lines.join('\n')}\n\n`)
+        .stdout.trim()
+        .split('\n')
+        .map((line) => JSON.parse(line));
     assert.equal(answers.length, all.length);
-    assert.deepEqual(answers.map((answer) => answer.exit_code), [0, 0, constants.ERR_NOTHING_DUE, 0, null]);
+    assert.deepEqual(
+        answers.map((answer) => answer.exit_code),
+        [0, 0, constants.ERR_NOTHING_DUE, 0, null],
+    );
     assert.equal(answers[4].skipped, 'no-gas');
     for (const [i, { outcome, balance, data }] of all.entries()) {
         const [answer, tx] = [answers[i], outcome.first];
@@ -46,7 +52,10 @@ test('what the sandbox did is done again: exit code, gas, fees, balance, data, m
         assert.equal(answer.data_hash_after, data);
         assert.equal(answer.gas, (outcome.gas ?? 0n).toString());
         assert.equal(answer.lt, tx.lt.toString());
-        assert.deepEqual(answer.out_messages.map((one) => one.value), outcome.sent.map((one) => one.value.toString()));
+        assert.deepEqual(
+            answer.out_messages.map((one) => one.value),
+            outcome.sent.map((one) => one.value.toString()),
+        );
     }
     assert.equal(answers[1].actions.messages, 1);
     assert.equal(answers[2].out_messages[0].bounced, true);
@@ -65,7 +74,11 @@ test('a message that the contract does not accept is told as such', async () => 
 });
 
 test('a line that cannot be read is an error that names the line', () => {
-    for (const input of ['\nnot json\n', '{}\n', '{"message": "AAAA", "now": 1, "lt": "1", "shard_account_before": "AAAA"}']) {
+    for (const input of [
+        '\nnot json\n',
+        '{}\n',
+        '{"message": "AAAA", "now": 1, "lt": "1", "shard_account_before": "AAAA"}',
+    ]) {
         const { status, stderr, stdout } = run(input);
         assert.equal(status, 1);
         assert.match(stderr, /^replay: line \d: /);

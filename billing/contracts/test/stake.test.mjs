@@ -57,7 +57,10 @@ test('unstaked money goes back after the delay, all of it', async () => {
     world.pass(1);
     const before = await world.balance(world.alice);
     const back = await world.ok(world.alice, bodies.withdraw());
-    assert.deepEqual(back.sent.map((one) => [one.to, one.op]), [[world.alice.toString(), constants.OP_STAKE_BACK]]);
+    assert.deepEqual(
+        back.sent.map((one) => [one.to, one.op]),
+        [[world.alice.toString(), constants.OP_STAKE_BACK]],
+    );
     assert.ok((await world.balance(world.alice)) - before > nano(100));
     assert.equal(await world.ask('stakeOf', world.alice), null);
     assert.equal((await world.ask('money')).held, 0n);
@@ -119,7 +122,10 @@ test('a slash that is not disputed is carried out after the delay, to where the 
     world.pass(1);
     const [float, before] = [(await world.ask('money')).float, await world.balance(world.forfeit)];
     const closed = await world.ok(world.stranger, bodies.closeSlash(world.alice));
-    assert.deepEqual(closed.sent.map((one) => [one.to, one.op]), [[world.forfeit.toString(), constants.OP_FORFEIT]]);
+    assert.deepEqual(
+        closed.sent.map((one) => [one.to, one.op]),
+        [[world.forfeit.toString(), constants.OP_FORFEIT]],
+    );
     assert.ok((await world.balance(world.forfeit)) - before > nano(40));
     const money = await world.ask('money');
     assert.equal(money.held, nano(60));
@@ -128,7 +134,7 @@ test('a slash that is not disputed is carried out after the delay, to where the 
     await world.refused('NONE', world.stranger, bodies.closeSlash(world.alice));
 });
 
-test('a disputed slash is the arbiter\'s, who may uphold it in part', async () => {
+test("a disputed slash is the arbiter's, who may uphold it in part", async () => {
     const world = await staked();
     await slash(world);
     await world.ok(world.alice, bodies.dispute());
@@ -165,7 +171,8 @@ test('a dispute too late is none, and the owner may drop a slash', async () => {
     await slash(world);
     world.pass(terms.answerDelay + 1);
     await world.refused('LATE', world.alice, bodies.dispute());
-    for (const sender of ['operator', 'arbiter', 'alice']) await world.refused('SENDER', world[sender], bodies.dropSlash(world.alice));
+    for (const sender of ['operator', 'arbiter', 'alice'])
+        await world.refused('SENDER', world[sender], bodies.dropSlash(world.alice));
     await world.ok(world.owner, bodies.dropSlash(world.alice));
     await world.refused('NONE', world.owner, bodies.dropSlash(world.alice));
     assert.equal((await world.ask('stakeOf', world.alice)).amount, nano(100));

@@ -18,7 +18,7 @@ function defined(leaves) {
     return sha256(Buffer.of(1), defined(leaves.slice(0, split)), defined(leaves.slice(split)));
 }
 
-test('roots are those of RFC 6962 over the leaves\' bytes', () => {
+test("roots are those of RFC 6962 over the leaves' bytes", () => {
     for (const { root, leaves } of vectors.trees) {
         assert.equal(defined(leaves.map(({ bytes }) => Buffer.from(bytes, 'hex'))).toString('hex'), root);
     }
@@ -45,7 +45,10 @@ test('the contract pays every claim among the vectors', async () => {
         const earningsRoot = Buffer.from(root, 'hex');
         await world.ok(world.operator, bodies.anchor({ epoch, earningsRoot, receiptsRoot: earningsRoot, owed: 0n }));
         for (const leaf of leaves) {
-            const due = BigInt(leaf.earned) - BigInt(leaf.pushed) - (await world.ask('claimedOf', Buffer.from(leaf.tag, 'hex')));
+            const due =
+                BigInt(leaf.earned) -
+                BigInt(leaf.pushed) -
+                (await world.ask('claimedOf', Buffer.from(leaf.tag, 'hex')));
             const { float } = await world.ask('money');
             const claim = await world.send(world.stranger, body(leaf.claim), { value: nano('0.05') });
             const expected = due <= 0n ? constants.ERR_NOTHING_DUE : due > float ? constants.ERR_UNDERFUNDED : 0;
@@ -62,7 +65,10 @@ test('the contract keeps the chain of anchors among the vectors', async () => {
         if (i === 3) await world.refused('EPOCH', world.operator, Cell.fromBase64(body));
         else {
             await world.ok(world.operator, Cell.fromBase64(body));
-            assert.deepEqual([(await world.ask('lastAnchor')).epoch, (await world.ask('lastAnchor')).chain], [BigInt(epoch), chain]);
+            assert.deepEqual(
+                [(await world.ask('lastAnchor')).epoch, (await world.ask('lastAnchor')).chain],
+                [BigInt(epoch), chain],
+            );
         }
     }
 });
@@ -86,7 +92,9 @@ test('a contract deployed with the initial data among the vectors is ready', asy
     world.address = to;
     const roles = await world.ask('roles');
     assert.deepEqual(
-        [roles.owner, roles.operator, roles.arbiter, (await world.ask('terms')).forfeitTo].map((one) => one.toRawString()),
+        [roles.owner, roles.operator, roles.arbiter, (await world.ask('terms')).forfeitTo].map((one) =>
+            one.toRawString(),
+        ),
         [deploy.owner, deploy.operator, deploy.arbiter, deploy.forfeitTo],
     );
     assert.equal((await world.ask('lastAnchor')).count, 0);
