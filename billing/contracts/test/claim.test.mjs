@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Address, Cell } from '@ton/core';
 import { internal } from '@ton/sandbox';
-import { leafBytes } from '../js/merkle.mjs';
+import { leafBytes, leafHash } from '../js/merkle.mjs';
 import { World, bodies, constants, hash, nano, providerTag, refuser } from './kit.mjs';
 
 const two = (world) => [
@@ -145,11 +145,47 @@ test('malformed paths are refused', async () => {
         const first = rows.reduceRight((next, row) => row.storeRef(next.endCell()));
         return new Cell().asBuilder().storeBits(body.bits).storeRef(first.endCell()).endCell();
     };
-    await world.refused('PROOF', world.alice, withPath((rows) => rows[0].storeBit(true)));
-    await world.refused('PROOF', world.alice, withPath((rows) => rows[1].storeUint(0, 255)));
-    await world.refused('PROOF', world.alice, withPath((rows) => rows.push(new Cell().asBuilder())));
-    await world.ok(world.alice, withPath(() => {}));
+    await world.refused(
+        'PROOF',
+        world.alice,
+        withPath((rows) => rows[0].storeBit(true)),
+    );
+    await world.refused(
+        'PROOF',
+        world.alice,
+        withPath((rows) => rows[1].storeUint(0, 255)),
+    );
+    await world.refused(
+        'PROOF',
+        world.alice,
+        withPath((rows) => rows.push(new Cell().asBuilder())),
+    );
+    await world.ok(
+        world.alice,
+        withPath(() => {}),
+    );
     await world.refused('NOTHING_DUE', world.alice, withDepth(6));
+});
+
+test('a path may have 32 levels, on either side, and no more', async () => {
+    const world = await World.create();
+    const leaf = { payee: world.alice, provider: providerTag('alice'), earned: nano(1), pushed: 0n };
+    const siblings = Array.from({ length: 33 }, (_, i) => hash(`sibling ${i}`));
+    const one = Buffer.of(1);
+    const climb = (levels, sides) =>
+        siblings.slice(0, levels).reduce(
+            (node, sibling, i) => {
+                const pair = (sides >>> i) & 1 ? [one, sibling, node] : [one, node, sibling];
+                return hash(Buffer.concat(pair));
+            },
+            leafHash(leafBytes(leaf)),
+        );
+    const sides = 0xc0ffee11;
+    const anchor = (epoch, root) => bodies.anchor({ epoch, earningsRoot: root, receiptsRoot: root, owed: 0n });
+    await world.ok(world.operator, anchor(1n, climb(33, 0)));
+    await world.refused('PROOF', world.alice, bodies.claim(leaf, { sides: 0, siblings }));
+    await world.ok(world.operator, anchor(2n, climb(32, sides)));
+    await world.ok(world.alice, bodies.claim(leaf, { sides, siblings: siblings.slice(0, 32) }));
 });
 
 test('every leaf of every small tree is paid with its own path', async () => {

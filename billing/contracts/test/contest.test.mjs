@@ -146,6 +146,16 @@ test('one contest of a provider at a time, for something that is due, with a bon
     assert.ok(epoch);
 });
 
+test('where the terms ask for no bond, it still covers its own way back', async () => {
+    const world = await World.create({ terms: { bondMin: 0n } });
+    const epoch = await world.anchor(1n, [[world.alice, 'alice', nano(10), nano(10)]]);
+    const least = 2n * constants.ENTRY_FEE;
+    await world.refused('VALUE', world.alice, world.contest(epoch, 0, 0n), { value: least - 1n });
+    await world.ok(world.alice, world.contest(epoch, 0, 0n), { value: least });
+    world.pass(terms.answerDelay + 1);
+    await world.ok(world.stranger, bodies.closeContest(ALICE));
+});
+
 test('a root whose successor was never published still counts, for some days', async () => {
     const world = await World.create();
     const known = await world.anchor(1n, [
