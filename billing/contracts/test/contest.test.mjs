@@ -123,6 +123,17 @@ test('strangers neither contest, object, rule nor drop', async () => {
     }
 });
 
+test('a namesake in the masterchain neither contests nor drops, and no leaf there is contested', async () => {
+    const { world, epoch } = await overReported();
+    const namesake = await world.person('alice', -1);
+    assert.deepEqual(namesake.hash, world.alice.hash);
+    await world.refused('WORKCHAIN', namesake, world.contest(epoch, 0, 0n), BOND);
+    await world.ok(world.alice, world.contest(epoch, 0, 0n), BOND);
+    await world.refused('SENDER', namesake, bodies.dropContest(ALICE), { value: nano(1) });
+    const there = await world.anchor(2n, [[namesake, 'another', nano(10), 0n]]);
+    await world.refused('WORKCHAIN', world.alice, world.contest(there, 0, 0n), BOND);
+});
+
 test('a contest can be taken back, with its bond', async () => {
     const { world, epoch } = await overReported();
     await world.ok(world.alice, world.contest(epoch, 0, 0n), BOND);

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { beginCell, storeMessage, storeShardAccount } from '@ton/core';
 import { World, bodies, config, constants, nano } from './kit.mjs';
+import { Wallet } from './v5r1.mjs';
 
 const program = fileURLToPath(new URL('../replay.mjs', import.meta.url));
 const run = (input) => spawnSync(process.execPath, [program], { input, encoding: 'utf8' });
@@ -59,6 +60,34 @@ test('what the sandbox did is done again: exit code, gas, fees, balance, data, m
     }
     assert.equal(answers[1].actions.messages, 1);
     assert.equal(answers[2].out_messages[0].bounced, true);
+});
+
+test("a signed message from outside is run again, from the wallet's deployment on", async () => {
+    const world = await World.create();
+    const wallet = new Wallet('operator');
+    await world.send(world.caller, bodies.comment('hello'), { to: wallet.address, value: nano(5), bounce: false });
+    const lines = [];
+    const expected = [];
+    for (let i = 0; i < 2; i++) {
+        const before = (await world.chain.getContract(wallet.address)).account;
+        const message = wallet.sign(world, [[world.bob, nano(1), bodies.comment('payout'), false]]);
+        const { transactions } = await world.chain.sendMessage(message);
+        lines.push({
+            shard_account_before: base64(beginCell().store(storeShardAccount(before)).endCell()),
+            message: base64(beginCell().store(storeMessage(message)).endCell()),
+            now: world.now,
+            lt: transactions[0].lt.toString(),
+        });
+        const { balance, accountState } = await world.chain.getContract(wallet.address);
+        expected.push([0, false, balance.toString(), accountState.state.data.hash().toString('hex')]);
+    }
+    const answers = run(lines.map((line) => JSON.stringify(line)).join('\n'))
+        .stdout.trim()
+        .split('\n')
+        .map((line) => JSON.parse(line));
+    const got = answers.map((one) => [one.exit_code, one.aborted, one.balance_after, one.data_hash_after]);
+    assert.deepEqual(got, expected);
+    assert.equal(answers[0].out_messages[0].to, world.bob.toRawString());
 });
 
 test('a message that the contract does not accept is told as such', async () => {

@@ -94,6 +94,15 @@ test("nobody moves another's stake", async () => {
     }
 });
 
+test('a namesake in the masterchain moves nothing of a stake', async () => {
+    const world = await staked();
+    await slash(world);
+    const namesake = await world.person('alice', -1);
+    for (const body of [bodies.unstake(nano(50)), bodies.withdraw(), bodies.dispute()]) {
+        await world.refused('WORKCHAIN', namesake, body, { value: nano(1) });
+    }
+});
+
 test('only the owner slashes', async () => {
     const world = await staked();
     for (const sender of ['operator', 'arbiter', 'alice', 'stranger']) {
