@@ -48,6 +48,7 @@ test('a stake below the least is refused, and so is one from outside the basecha
 
 test('unstaked money goes back after the delay, all of it', async () => {
     const world = await staked();
+    await world.refused('NONE', world.alice, bodies.withdraw());
     const asked = await world.ok(world.alice, bodies.unstake(nano(100)));
     assert.equal(asked.sent[0].op, constants.OP_EXCESSES);
     assert.equal((await world.ask('stakeOf', world.alice)).leavesAt, world.now + terms.unstakeDelay);
