@@ -24,7 +24,7 @@ if (process.argv[1] === new URL(import.meta.url).pathname) {
     } else {
         writeFileSync(codeFile, `${JSON.stringify(code, null, 2)}\n`);
         const readme = new URL('README.md', folder);
-        writeFileSync(readme, readFileSync(readme, 'utf8').replace(/Code hash: `\w+`/, `Code hash: \`${code.hash}\``));
+        writeFileSync(readme, readFileSync(readme, 'utf8').replace(/Code hash:\s+`\w+`/, `Code hash: \`${code.hash}\``));
         console.log(`settlement.code.json: code hash ${code.hash}, ${Buffer.from(code.boc, 'base64').length} bytes`);
     }
 }
