@@ -6,13 +6,14 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 ACCEPTANCE := gateway/tests/acceptance
+CONTRACTS := billing/contracts
 PYTHON := target/python/bin/python
 UV := target/uv/bin/uv
 UV_VERSION := 0.13.9
 PORT ?= 8080
 FUZZ_SECONDS ?= 60
 
-.PHONY: help demo demo-llm build test test-rust test-acceptance lint fmt bench bench-ledger bench-router simulate faults fuzz docs requirements clean
+.PHONY: help demo demo-llm build test test-rust test-acceptance test-contracts contracts lint fmt bench bench-ledger bench-router simulate faults fuzz docs requirements clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,7 +27,7 @@ demo-llm: $(PYTHON) ## The same with a real model on this machine's processor
 build: ## Build everything, unoptimised
 	cargo build --workspace --all-targets
 
-test: test-rust test-acceptance ## Install what tests need and run them all
+test: test-rust test-acceptance test-contracts ## Install what tests need and run them all
 
 test-rust: target/.packages ## Rust tests: units, HTTP, ledgers, documentation examples
 	cargo nextest run --workspace
@@ -35,6 +36,12 @@ test-rust: target/.packages ## Rust tests: units, HTTP, ledgers, documentation e
 test-acceptance: target/.packages $(PYTHON) $(ACCEPTANCE)/node/node_modules/.package-lock.json ## Official Python and Node clients against four stacks
 	cargo build --workspace --bins
 	$(PYTHON) $(ACCEPTANCE)/run.py
+
+test-contracts: $(CONTRACTS)/node_modules/.package-lock.json ## The settlement contract on the C++ executor: every path, attacks, random histories
+	cd $(CONTRACTS) && npm test
+
+contracts: $(CONTRACTS)/node_modules/.package-lock.json ## Compile the settlement contract anew, with its test vectors and the table of its costs
+	cd $(CONTRACTS) && npm run build && npm run vectors && npm run gas -- --write
 
 lint: $(PYTHON) ## Formatting, clippy, dependencies, documentation, Python
 	cargo fmt --all --check
@@ -81,7 +88,7 @@ requirements: $(UV) ## Pin the Python packages anew, after a change of a require
 	done
 
 clean: ## Remove everything that was built or installed here
-	rm -rf target $(ACCEPTANCE)/node/node_modules
+	rm -rf target $(ACCEPTANCE)/node/node_modules $(CONTRACTS)/node_modules
 
 # Debian packages, only where a program is missing.
 target/.packages:
@@ -99,6 +106,6 @@ $(PYTHON): $(UV) gateway/demo/requirements.txt $(ACCEPTANCE)/requirements.txt
 	$(UV) pip sync --quiet --require-hashes --python $(PYTHON) gateway/demo/requirements.txt $(ACCEPTANCE)/requirements.txt
 	@touch $@
 
-$(ACCEPTANCE)/node/node_modules/.package-lock.json: $(ACCEPTANCE)/node/package-lock.json
-	cd $(ACCEPTANCE)/node && npm ci --no-fund --no-audit
+$(ACCEPTANCE)/node/node_modules/.package-lock.json $(CONTRACTS)/node_modules/.package-lock.json: %/node_modules/.package-lock.json: %/package-lock.json
+	cd $* && npm ci --no-fund --no-audit
 	@touch $@
