@@ -9,7 +9,6 @@ pub(super) const ENV_PREFIX: &str = "FILATURE_";
 const ENV_ELSEWHERE: &[&str] = &["FILATURE_CONFIG", "FILATURE_BLESS"];
 const ENV_ELSEWHERE_PREFIXES: &[&str] = &[
     "FILATURE_PROVIDER_",
-    "FILATURE_LOADTEST_",
     "FILATURE_TEST_",
     "FILATURE_SEED",
     "FILATURE_BLESS",

@@ -24,7 +24,7 @@ Unknown keys, variables and flags are refused, and all problems are reported at 
 what holds, where each value comes from, and what is wrong. Lists are TOML arrays in the file and separated by commas
 elsewhere; an empty variable unsets an optional setting. Secrets are never printed.
 
-Variables that begin with `FILATURE_PROVIDER_` or `FILATURE_LOADTEST_` belong to the other programs, and those that
+Variables that begin with `FILATURE_PROVIDER_`, `FILATURE_ENGINE_` or `FILATURE_GATEWAY` belong to the other programs, and those that
 Kubernetes injects for services (such as `FILATURE_SERVICE_HOST`) are passed over.
 ";
 

@@ -37,7 +37,8 @@ pub async fn settle(app: &Arc<App>, call: Call, mut admitted: Admitted, mut outc
     if let Some(record) = &record
         && outcome.end == CallOutcome::Completed
     {
-        app.lengths.saw(&record.key, &record.model, record.billed.completion);
+        // By the model that was asked for, whichever of those named answered: it is what the next call is expected by.
+        app.lengths.saw(&record.key, &call.view.model, record.billed.completion);
     }
     sample(app, &call, &outcome, record.as_ref(), duration);
     tracing::debug!(
