@@ -422,7 +422,7 @@ mod tests {
         assert_eq!(models(&path), ["m2"]);
         assert_eq!(journal.state.lock().bytes, fs::metadata(&path).expect("there").len());
         let journal = Journal::open(data.path()).expect("a journal");
-        assert_eq!(journal.closed().expect("segments"), [path.clone()]);
+        assert_eq!(journal.closed().expect("segments"), std::slice::from_ref(&path));
         journal.done(&path, false).expect("deleted");
         assert!(journal.is_empty());
     }
