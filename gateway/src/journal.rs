@@ -164,9 +164,13 @@ impl Journal {
         self.state.lock().bytes == 0
     }
 
-    /// Leaves of a segment the records that are still to be posted.
-    fn keep(&self, path: &Path, records: &[UsageRecord]) -> anyhow::Result<()> {
+    /// Leaves of a segment the records that are still to be posted. One with a line that cannot be read is set aside whole
+    /// first.
+    fn keep(&self, path: &Path, records: &[UsageRecord], is_damaged: bool) -> anyhow::Result<()> {
         let before = fs::metadata(path)?.len();
+        if is_damaged {
+            fs::copy(path, path.with_extension(DAMAGED))?;
+        }
         let mut text = Vec::new();
         for record in records {
             serde_json::to_writer(&mut text, record)?;
@@ -235,8 +239,7 @@ async fn round(app: &Arc<App>) -> anyhow::Result<()> {
         let app = app.clone();
         let written = tokio::task::spawn_blocking(move || match left.as_slice() {
             [] => app.journal.done(&path, is_damaged),
-            // A line that cannot be read stays until all others are posted.
-            left if left.len() < count && !is_damaged => app.journal.keep(&path, left),
+            left if left.len() < count || is_damaged => app.journal.keep(&path, left, is_damaged),
             _ => Ok(()),
         });
         written.await??;
@@ -271,11 +274,12 @@ async fn post_all(
     left
 }
 
-/// Posts one record. An error means that the ledger is away again; what it refuses for good goes to the log.
+/// Posts one record. An error means that the ledger is away again or cannot read what it has; what it refuses for good goes
+/// to the log.
 async fn post(app: &App, record: &UsageRecord) -> anyhow::Result<()> {
     match app.ledger.post(record, now_ms()).await {
         Ok(_) => Ok(()),
-        Err(LedgerError::Unavailable(error)) => anyhow::bail!("{error}"),
+        Err(LedgerError::Unavailable(error) | LedgerError::Damaged(error)) => anyhow::bail!("{error}"),
         Err(error) => {
             // The record holds no words of the call, only ids, counts and amounts.
             let text = serde_json::to_string(record)?;
@@ -418,9 +422,14 @@ mod tests {
         }
         let path = journal.closed().expect("segments").remove(0);
         let records = Segment::read(&path).expect("a segment").records;
-        journal.keep(&path, &records[1..2]).expect("kept");
+        journal.keep(&path, &records[1..], false).expect("kept");
+        assert_eq!(models(&path), ["m2", "m3"]);
+        let mut file = OpenOptions::new().append(true).open(&path).expect("opened");
+        file.write_all(b"no record\n").expect("written");
+        let whole = fs::read(&path).expect("read");
+        journal.keep(&path, &records[1..2], true).expect("kept");
         assert_eq!(models(&path), ["m2"]);
-        assert_eq!(journal.state.lock().bytes, fs::metadata(&path).expect("there").len());
+        assert_eq!(fs::read(path.with_extension(DAMAGED)).expect("set aside"), whole);
         let journal = Journal::open(data.path()).expect("a journal");
         assert_eq!(journal.closed().expect("segments"), std::slice::from_ref(&path));
         journal.done(&path, false).expect("deleted");

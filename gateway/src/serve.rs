@@ -276,17 +276,21 @@ async fn quiet(app: &App, patience: Duration) -> bool {
     true
 }
 
-/// Renews the holds of long calls, and sweeps those whose gateway has died.
+/// Renews the holds of long calls, and sweeps those whose gateway has died. Neither waits for the other: a server that is
+/// away keeps nobody else's holds from being renewed.
 async fn keep_holds(app: Arc<App>) {
     let ledger = &app.config.ledger;
     let every = Duration::from_millis(ledger.sweep_every_ms.min(ledger.hold_lease_ms / 4).max(10));
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(every) => {}
-            () = app.stop.ended.cancelled() => return,
-        }
-        // Neither waits for the other: a server that is away keeps nobody else's holds from being renewed.
-        tokio::join!(renew_holds(&app), sweep_holds(&app));
+    tokio::select! {
+        () = async { loop {
+            tokio::time::sleep(every).await;
+            renew_holds(&app).await;
+        }} => {}
+        () = async { loop {
+            tokio::time::sleep(every).await;
+            sweep_holds(&app).await;
+        }} => {}
+        () = app.stop.ended.cancelled() => {}
     }
 }
 

@@ -37,6 +37,12 @@ impl Preferences {
     /// Characters from which on the beginning of an id names its provider.
     pub const PREFIX_MIN: usize = 16;
 
+    /// Whether the caller chooses among providers by name.
+    #[must_use]
+    pub fn name_providers(&self) -> bool {
+        !(self.order.is_empty() && self.only.is_empty() && self.ignore.is_empty())
+    }
+
     /// The providers that alone may serve, if the caller says who: `only`, or `order` where it
     /// allows nobody else.
     pub(crate) fn restriction(&self) -> Option<(&[Box<str>], Unfit)> {

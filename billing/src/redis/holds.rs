@@ -4,11 +4,12 @@ use futures_util::future::join_all;
 
 use super::connection::{Call, Connection};
 use super::keys::{Shard, member};
-use super::rows::{self, nano, packed, packed_limits};
+use super::rows::{self, nano, packed};
 use super::{starts, texts, unexpected};
+use crate::calendar::Period;
 use crate::id::{AccountId, CallId};
 use crate::ledger::{LedgerError, Reserve, ReserveError, Reserved, Swept};
-use crate::limits::{Bucket, KeyLimits, Limit, RateState, bounded};
+use crate::limits::{Bucket, Limit, RateState, bounded};
 use crate::money::Nano;
 
 /// Holds looked at by one command, and given back by one, so that no sweep keeps the server for long.
@@ -37,49 +38,52 @@ pub(super) async fn reserve(connection: &Connection, ask: &Reserve) -> Result<Re
     reserved(&answer, ask).unwrap_or_else(|| Err(unexpected(&answer).into()))
 }
 
+/// What is used of a limit a minute and what that is, as the function tells them; without a limit there is nothing.
+fn bucket(used: &str, limit: &str, now_ms: u64) -> Option<Option<(Bucket, u64)>> {
+    if limit.starts_with('-') {
+        return Some(None);
+    }
+    Some(Some((Bucket::new(used.parse().ok()?, now_ms), limit.parse().ok()?)))
+}
+
 /// What the function's answer says; `None` if it says nothing known.
 fn reserved(answer: &[String], ask: &Reserve) -> Option<Result<Reserved, ReserveError>> {
-    let bucket = |used: &str| Some(Bucket::new(used.parse().ok()?, ask.now_ms));
-    let state = |requests: &str, tokens: &str, limits: &KeyLimits| {
-        let (requests, tokens) = (bucket(requests)?, bucket(tokens)?);
-        Some(RateState {
-            requests: limits.requests_per_min.map(|limit| requests.rate(limit.into())),
-            tokens: limits.tokens_per_min.map(|limit| tokens.rate(limit)),
-        })
-    };
+    let rate = |bucket: Option<(Bucket, u64)>| bucket.map(|(bucket, limit)| bucket.rate(limit));
     Some(Err(match texts(answer)[..] {
         ["ok", held, ref rest @ ..] => {
             let limits = match rest[..] {
                 [] => RateState::default(),
-                [requests, tokens, limits] => state(requests, tokens, &packed_limits(limits).ok()?)?,
+                [requests, requests_max, tokens, tokens_max] => RateState {
+                    requests: rate(bucket(requests, requests_max, ask.now_ms)?),
+                    tokens: rate(bucket(tokens, tokens_max, ask.now_ms)?),
+                },
                 _ => return None,
             };
             let held = nano(held).ok()?;
             return Some(Ok(Reserved { held, limits }));
         }
-        ["limited", requests, tokens, limits, what] => {
-            let limits = packed_limits(limits).ok()?;
+        ["limited", what, requests, requests_max, tokens, tokens_max] => {
+            let requests = bucket(requests, requests_max, ask.now_ms)?;
+            let tokens = bucket(tokens, tokens_max, ask.now_ms)?;
+            let wait_ms = |(bucket, limit): (Bucket, u64), count| bucket.wait_ms(limit, count);
             let (what, retry_after_ms) = match what {
-                "requests" => {
-                    let limit = limits.requests_per_min?.into();
-                    (Limit::Requests, bucket(requests)?.wait_ms(limit, 1))
-                }
-                "tokens" => {
-                    let limit = limits.tokens_per_min?;
-                    (Limit::Tokens, bucket(tokens)?.wait_ms(limit, bounded(ask.tokens)))
-                }
+                "requests" => (Limit::Requests, wait_ms(requests?, 1)),
+                "tokens" => (Limit::Tokens, wait_ms(tokens?, bounded(ask.tokens))),
                 "concurrent" => (Limit::Concurrent, None),
                 _ => return None,
             };
             ReserveError::RateLimited {
                 what,
                 retry_after_ms,
-                state: state(requests, tokens, &limits)?,
+                state: RateState {
+                    requests: rate(requests),
+                    tokens: rate(tokens),
+                },
             }
         }
-        ["budget", left, limits] => ReserveError::BudgetSpent {
+        ["budget", left, period] => ReserveError::BudgetSpent {
             left: left.parse().ok()?,
-            resets_ms: packed_limits(limits).ok()?.budget?.period.next_ms(ask.now_ms),
+            resets_ms: period_of(period)?.next_ms(ask.now_ms),
         },
         ["insufficient", available] => ReserveError::Insufficient {
             available: available.parse().ok()?,
@@ -91,6 +95,17 @@ fn reserved(answer: &[String], ask: &Reserve) -> Option<Result<Reserved, Reserve
         ["already_reserved"] => ReserveError::AlreadyReserved,
         _ => return None,
     }))
+}
+
+/// The period that the functions know by this number.
+fn period_of(number: &str) -> Option<Period> {
+    Some(match number {
+        "7" => Period::Day,
+        "9" => Period::Week,
+        "11" => Period::Month,
+        "13" => Period::Never,
+        _ => return None,
+    })
 }
 
 pub(super) async fn void(connection: &Connection, account: &AccountId, call: &CallId) -> Result<Nano, LedgerError> {
@@ -136,8 +151,10 @@ async fn sweep_shard(connection: &Connection, shard: Shard, now_ms: u64) -> Resu
         let (next, found): (u64, Vec<(String, Vec<u8>)>) = connection.send(&look).await?;
         let mut expired = Vec::new();
         for (member, hold) in found {
-            if rows::hold_expires_ms(&hold)? <= now_ms {
-                expired.push(member);
+            match rows::hold_expires_ms(&hold) {
+                Ok(expires_ms) if expires_ms > now_ms => {}
+                Ok(_) => expired.push(member),
+                Err(error) => tracing::error!(hold = member, %error, "a hold cannot be read and is passed over"),
             }
         }
         for members in expired.chunks(SWEEP_BATCH) {
@@ -159,15 +176,21 @@ async fn give_back(
 ) -> Result<(), LedgerError> {
     let mut keys = vec![shard.holds()];
     for member in members {
-        let account = member.rsplit_once(':').map(|(account, _)| account);
-        let account = account.ok_or_else(|| LedgerError::Damaged(format!("`{member}` is no hold")))?;
-        keys.push(shard.account(account));
+        // A member without an account finds none.
+        keys.push(shard.account(member.rsplit_once(':').map_or("", |(account, _)| account)));
     }
     let call = Call::new("sweep", &keys).arg(now_ms);
     let call = members.iter().fold(call, |call, member| call.arg(member));
-    let released: Vec<String> = connection.call(&call).await?;
-    for amount in &released {
-        let sum = swept.released.plus(nano(amount)?);
+    let released: Vec<i64> = connection.call(&call).await?;
+    for amount in released {
+        let Some(amount) = u64::try_from(amount).ok().and_then(|amount| Nano::new(amount).ok()) else {
+            tracing::error!(
+                shard = shard.name().number(),
+                "a hold could not be given back: its account cannot be read"
+            );
+            continue;
+        };
+        let sum = swept.released.plus(amount);
         swept.released = sum.map_err(|_| LedgerError::TooLarge("the sum of all holds"))?;
         swept.holds = swept.holds.saturating_add(1);
     }

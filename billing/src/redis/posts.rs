@@ -140,6 +140,7 @@ fn read(answer: &[String], record: &UsageRecord) -> Result<Posted, LedgerError> 
         ["too_large"] => LedgerError::TooLarge("the sum of all costs"),
         ["other_key"] => other_key(&record.call),
         ["unknown_account"] => LedgerError::UnknownAccount(record.account.clone()),
+        ["failed", why] => LedgerError::Unavailable(why.to_owned()),
         ["damaged", why] => LedgerError::Damaged(why.to_owned()),
         _ => unexpected(answer),
     })

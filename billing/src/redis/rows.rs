@@ -88,7 +88,7 @@ fn limits(row: &Row) -> Result<KeyLimits, LedgerError> {
 }
 
 /// Limits as the functions read them: requests, tokens, concurrent calls, budget and its period, `-` for none.
-pub(super) fn packed_limits(packed: &str) -> Result<KeyLimits, LedgerError> {
+fn packed_limits(packed: &str) -> Result<KeyLimits, LedgerError> {
     fn limit<T: FromStr>(text: &str) -> Result<Option<T>, LedgerError> {
         let limit = (text != NONE).then(|| text.parse().map_err(|_| damaged("a limit")));
         limit.transpose()

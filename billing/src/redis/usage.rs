@@ -13,7 +13,7 @@ use crate::ledger::{LedgerError, Usage, UsageSums, days};
 type Row = HashMap<String, Vec<u8>>;
 
 /// Days read by one command: each may have thousands of rows.
-const DAYS_AT_ONCE: usize = 31;
+const DAYS_AT_ONCE: usize = 7;
 
 pub(super) async fn usage(
     connection: &Connection,

@@ -132,3 +132,73 @@ async fn a_damaged_account_keeps_no_other_post() {
     assert_eq!(post_all(&world, &records[1..2]).await, [Ok((true, 20, 80))]);
     world.check(&payer, 940, 0, 60).await;
 }
+
+/// A command that the server does not carry out now is no verdict on the record.
+#[tokio::test]
+async fn a_post_that_lacks_a_right_is_asked_for_again() {
+    let server = Server::start(&[]);
+    let mut world = World::new(Arc::new(open_redis(&server.url()).await.expect("a ledger in Redis")));
+    let payer = world.payer(1_000).await;
+    let call = world.hold(&payer, 100).await;
+    let record = world.record(&payer, call, 10);
+    let client = ::redis::Client::open(server.url()).expect("a URL");
+    let mut connection = client.get_connection().expect("a connection");
+    let mut allow = |right: &str| {
+        let mut command = ::redis::cmd("ACL");
+        command.arg("SETUSER").arg("default").arg(right);
+        command.query::<()>(&mut connection).expect("set");
+    };
+    allow("-xadd");
+    let refused = world.ledger.post(&record, world.now_ms).await;
+    assert!(matches!(refused, Err(LedgerError::Unavailable(_))), "{refused:?}");
+    world.check(&payer, 900, 100, 0).await;
+    allow("+xadd");
+    assert_eq!(post_all(&world, &[record]).await, [Ok((true, 10, 90))]);
+    world.check(&payer, 990, 0, 10).await;
+}
+
+/// A hold that cannot be read, or whose account cannot, is no reason to keep the others.
+#[tokio::test]
+async fn a_damaged_hold_keeps_no_other_from_being_swept() {
+    let server = Server::start(&[]);
+    let mut world = World::new(Arc::new(open_redis(&server.url()).await.expect("a ledger in Redis")));
+    let payer = world.payer(1_000).await;
+    let call = world.hold(&payer, 100).await;
+    let client = ::redis::Client::open(server.url()).expect("a URL");
+    let mut connection = client.get_connection().expect("a connection");
+    let names: Vec<String> = ::redis::cmd("KEYS")
+        .arg("*:holds")
+        .query(&mut connection)
+        .expect("keys");
+    let hold: Vec<u8> = ::redis::cmd("HGET")
+        .arg(&names[0])
+        .arg(format!("{}:{call}", payer.account))
+        .query(&mut connection)
+        .expect("a hold");
+    let put = |connection: &mut ::redis::Connection, member: &str, hold: &[u8]| {
+        let mut command = ::redis::cmd("HSET");
+        command
+            .arg(&names[0])
+            .arg(member)
+            .arg(hold)
+            .query::<u64>(connection)
+            .expect("set")
+    };
+    put(&mut connection, "acct_nobody:gen-1", &hold);
+    put(&mut connection, "no-member", &hold);
+    put(&mut connection, "acct_nobody:gen-2", b"?");
+    let swept = world
+        .ledger
+        .sweep(world.now_ms + crate::world::HOLD_MS)
+        .await
+        .expect("swept");
+    assert_eq!((swept.holds, swept.released), (1, nano(100)));
+    for member in ["acct_nobody:gen-1", "no-member", "acct_nobody:gen-2"] {
+        ::redis::cmd("HDEL")
+            .arg(&names[0])
+            .arg(member)
+            .query::<u64>(&mut connection)
+            .expect("removed");
+    }
+    world.check(&payer, 1_000, 0, 0).await;
+}

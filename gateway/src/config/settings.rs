@@ -56,8 +56,8 @@ settings! {
         /// Worker threads that serve connections; 0 takes one per core.
         workers: u16 = 0, 0..=1024;
         /// The name under which provider agents dial this gateway, with its port where they give one; they sign it when they
-        /// open a tunnel. Empty takes the `Host` of the request, which only a gateway that listens to its own machine alone
-        /// may do: otherwise another gateway that an agent dials could pass the agent's proof on to this one.
+        /// open a tunnel. Empty lets in only who dials a name of this machine itself (`localhost`, `127.0.0.1`): otherwise
+        /// another gateway that an agent dials could pass the agent's proof on to this one.
         public_authority: String = String::new();
         /// Largest request body, in bytes.
         body_bytes_max: u64 = 8 << 20, 1024..=1 << 30;

@@ -3,6 +3,7 @@
 //! A tunnel's life: upgrade → hello (who are you, what do you sell, prove it) → calls and a status every few seconds →
 //! the provider leaves the fleet when the connection ends. Multiplexing, flow control and cancelling are HTTP/2's.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -109,7 +110,10 @@ pub async fn accept(State(worker): State<Arc<Worker>>, mut request: Request) -> 
         ));
     }
     let Some(authority) = authority(&app, &request) else {
-        return refuse("The Host header is missing.".to_owned());
+        return refuse(
+            "This gateway was not told its name: its operator must set server.public_authority to what agents dial."
+                .to_owned(),
+        );
     };
     if app.stop.draining.is_cancelled() {
         return Reject::Overloaded("This gateway is stopping.").into_response();
@@ -144,13 +148,23 @@ fn refuse(message: String) -> Response {
     .into_response()
 }
 
-/// The authority that the agent's proof must name: the operator's word, else the host the agent dialled.
+/// The authority that the agent's proof must name: the operator's word, else the host the agent dialled, if nobody else can
+/// have been dialled by that name.
 fn authority(app: &App, request: &Request) -> Option<String> {
     let configured = &app.config.server.public_authority;
     if !configured.is_empty() {
         return Some(configured.clone());
     }
-    request.headers().get(HOST)?.to_str().ok().map(str::to_owned)
+    let host = request.headers().get(HOST)?.to_str().ok()?;
+    is_own_machine(host).then(|| host.to_owned())
+}
+
+/// Whether an authority can only be dialled on this machine.
+fn is_own_machine(authority: &str) -> bool {
+    let host = authority.parse::<http::uri::Authority>();
+    let host = host.as_ref().map_or("", http::uri::Authority::host);
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// One tunnel from upgrade to end.

@@ -291,6 +291,12 @@ impl Meter {
         u32::try_from(tokens).unwrap_or(u32::MAX)
     }
 
+    /// Completion tokens as they passed, whatever is claimed.
+    #[must_use]
+    pub fn passed_tokens(&self, view: &CallView) -> u64 {
+        self.output_estimate(view.endpoint, 0)
+    }
+
     fn output_estimate(&self, endpoint: Endpoint, echoed_bytes: u64) -> u64 {
         match endpoint {
             Endpoint::Embeddings => 0,
@@ -343,16 +349,21 @@ pub fn prompt_estimate(view: &CallView) -> u32 {
 
 /// Bytes of an answer that are the prompt said again, about: it is paid for as a prompt, and once.
 fn echoed_bytes(view: &CallView) -> u64 {
-    if view.echo {
+    if echoes(view) {
         u64::from(view.prompt_bytes).saturating_mul(u64::from(view.n))
     } else {
         0
     }
 }
 
+/// Whether the answer begins with the prompt: only completions know how to.
+fn echoes(view: &CallView) -> bool {
+    view.echo && view.endpoint == Endpoint::Completions
+}
+
 /// The same in tokens, where they are counted.
 fn echoed_tokens(view: &CallView, count: &Count) -> u64 {
-    if !view.echo {
+    if !echoes(view) {
         return 0;
     }
     let prompt = count

@@ -64,7 +64,8 @@ pub async fn resume<'a>(
     let Some(cut) = stream.frames.cut().filter(|_| worker.app.config.routing.rescue) else {
         return Rescue::Nobody;
     };
-    let delivered = broken.meter.carried_tokens + u64::from(broken.meter.completion_tokens(&call.view));
+    // What passed, and never what the one that broke off claims: the next one's bill depends on it.
+    let delivered = broken.meter.carried_tokens + broken.meter.passed_tokens(&call.view);
     let left = u64::from(admitted.output_tokens_max).saturating_sub(delivered);
     let Some(left) = u32::try_from(left).ok().filter(|left| *left > 0) else {
         let mut out = Out::new();

@@ -93,8 +93,9 @@ async fn step(app: &Arc<App>, call: &Call, record: Option<UsageRecord>) {
         };
         app.metrics.ledger_step(name, began.elapsed(), done.is_err());
         let Err(error) = done else { return };
-        // What the ledger refuses it refuses for good; only what it could not do is asked for again.
-        let may_pass = matches!(error, LedgerError::Unavailable(_));
+        // What the ledger refuses it refuses for good; what it could not do is asked for again, and so is what it could not
+        // read: an operator may mend that.
+        let may_pass = matches!(error, LedgerError::Unavailable(_) | LedgerError::Damaged(_));
         if may_pass && journalled(app, call, record.as_ref()).await {
             return;
         }
@@ -146,7 +147,12 @@ fn record(
         let overclaimed = bill.add(call, served, finishes, count.as_ref());
         app.metrics
             .overclaimed(served.provider.id.as_str(), overclaimed.prompt, overclaimed.completion);
-        tell_overclaimed(app, served, bill.legs.last(), &overclaimed);
+        // Who can choose the provider could choose calls that make its claims look wrong, and one that breaks off could do it
+        // to the one that goes on.
+        let is_chosen = call.preferences.as_ref().is_some_and(|wishes| wishes.name_providers());
+        if outcome.parts.len() == 1 && !is_chosen {
+            tell_overclaimed(app, served, bill.legs.last(), &overclaimed);
+        }
     }
     let model = outcome.parts.last().map(|served| served.attempt.model.as_str());
     UsageRecord {

@@ -29,10 +29,12 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct Lines {
     accounts: HashMap<AccountId, Line>,
-    /// The accounts that wait, the next one first.
-    turns: BTreeSet<(u64, AccountId)>,
+    /// The accounts that wait, the next one first: by turn, and of equal turns who came first, by number.
+    turns: BTreeSet<(u64, u64, AccountId)>,
     /// The turn that was had last. An account that begins to wait begins here.
     turn: u64,
+    /// How often an account has got in line.
+    arrivals: u64,
     /// Of all accounts.
     all: Load,
     is_closed: bool,
@@ -99,14 +101,14 @@ impl Load {
 }
 
 impl Queue {
-    /// Takes a job of so many bytes; `false` where there is no room for it, or the account has its share. An account's
-    /// first text needs room and no share.
+    /// Takes a job of so many bytes; `false` where the account has its share. A share is half of what others leave, so
+    /// there is always some left for a short text of one more.
     pub(super) fn hand_in(&self, account: &AccountId, bytes: usize, job: Job) -> bool {
         let mut lines = self.lines.lock();
         let own = lines.accounts.get(account).map_or(Load::default(), |line| line.load);
         let (all_then, own_then) = (lines.all.and(bytes), own.and(bytes));
         let share = Load::MAX.without(lines.all.without(own)).half();
-        if !all_then.fits(Load::MAX) || (own.jobs > 0 && !own_then.fits(share)) {
+        if !own_then.fits(share) {
             return false;
         }
         lines.all = all_then;
@@ -117,8 +119,8 @@ impl Queue {
         line.waiting.push_back((bytes, job));
         if was_idle {
             line.turn = line.turn.max(turn);
-            let next = (line.turn, account.clone());
-            lines.turns.insert(next);
+            let turn = line.turn;
+            lines.get_in_line(turn, account.clone());
         }
         drop(lines);
         self.changed.notify_one();
@@ -156,14 +158,20 @@ impl Queue {
 }
 
 impl Lines {
+    fn get_in_line(&mut self, turn: u64, account: AccountId) {
+        self.arrivals += 1;
+        self.turns.insert((turn, self.arrivals, account));
+    }
+
     fn take(&mut self) -> Option<(AccountId, usize, Job)> {
-        let (turn, account) = self.turns.pop_first()?;
+        let (turn, _, account) = self.turns.pop_first()?;
         self.turn = turn;
         let line = self.accounts.get_mut(&account)?;
         let (bytes, job) = line.waiting.pop_front()?;
         line.turn = turn.saturating_add(bytes.max(TURN_BYTES_MIN) as u64);
         if !line.waiting.is_empty() {
-            self.turns.insert((line.turn, account.clone()));
+            let turn = line.turn;
+            self.get_in_line(turn, account.clone());
         }
         Some((account, bytes, job))
     }
@@ -247,15 +255,33 @@ mod tests {
     }
 
     #[test]
+    fn of_equal_turns_the_first_to_come_is_next() {
+        let told = Told::default();
+        for name in ["a", "b", "z"] {
+            assert!(told.hand_in(name, 100));
+        }
+        // Accounts that come back as soon as they have been served do not pass one that waits.
+        assert_eq!(told.work(1), ["a"]);
+        assert!(told.hand_in("a", 100));
+        assert_eq!(told.work(1), ["b"]);
+        assert!(told.hand_in("b", 100));
+        assert_eq!(told.work(3), ["z", "a", "b"]);
+    }
+
+    #[test]
     fn texts_and_bytes_are_shared() {
         let told = Told::default();
         let fill = |name, bytes| (0..).take_while(|_| told.hand_in(name, bytes)).count();
         assert_eq!(fill("few-large", 1 << 20), 8);
         assert_eq!(fill("many-small", 0), (JOBS_MAX - 8) / 2);
         assert_eq!(fill("next", 1 << 20), 4);
-        assert!(told.hand_in("last", 4 << 20), "a first text needs room and no share");
-        assert!(!told.hand_in("none", 1));
-        assert!(told.hand_in("none", 0));
+        assert!(
+            !told.hand_in("last", 4 << 20),
+            "half of what others leave is all there is"
+        );
+        assert!(told.hand_in("last", 2 << 20));
+        // However many come, there is something left for a short text of one more.
+        assert!(told.hand_in("short", 100 << 10) && told.hand_in("shorter", 100 << 10));
         let all = told.queue.lines.lock().all.jobs;
         assert_eq!(told.work(all).len(), all);
         let lines = told.queue.lines.lock();

@@ -19,7 +19,7 @@ use crate::raw::{PATIENCE, call, metric, read_to_end, read_until, send, send_fro
 
 const CHAT: &str = "/v1/chat/completions";
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nhost: gateway\r\n\r\n";
-const UPGRADE: &str = "GET /provider/v1/tunnel HTTP/1.1\r\nhost: gateway\r\nconnection: upgrade\r\n\
+const UPGRADE: &str = "GET /provider/v1/tunnel HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\n\
                        upgrade: filature-tunnel\r\n\r\n";
 /// `STRANGERS_MAX` of the gateway.
 const STRANGERS_MAX: usize = 256;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use filature_loadtest::fleet::{Fleet, FleetSettings};
 use filature_provider_sdk::Dialect;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
@@ -65,5 +66,28 @@ async fn a_proof_for_another_gateway_lets_nobody_in() {
             "who dials by the gateway's name is never let in"
         );
         tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_without_a_name_lets_in_only_who_dials_its_own_machine() {
+    let gateway = Gateway::launch("", "", Vec::new()).await;
+    for (host, status) in [
+        ("127.0.0.1:1", 101),
+        ("[::1]", 101),
+        ("localhost:8080", 101),
+        ("gate.example", 400),
+        ("10.0.0.1", 400),
+    ] {
+        let head = format!(
+            "GET /provider/v1/tunnel HTTP/1.1\r\nhost: {host}\r\nconnection: upgrade\r\nupgrade: filature-tunnel\r\n\r\n"
+        );
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, gateway.port))
+            .await
+            .expect("the gateway");
+        stream.write_all(head.as_bytes()).await.expect("sent");
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.expect("an answer");
+        assert_eq!(String::from_utf8_lossy(&answer), format!("HTTP/1.1 {status}"), "{host}");
     }
 }

@@ -22,7 +22,7 @@ local function write_grant(account, key, id)
   use[REQUESTS_MAX], use[TOKENS_MAX], use[CONCURRENT_MAX] =
     tonumber(requests) or -1, tonumber(tokens) or -1, tonumber(concurrent) or -1
   use[BUDGET], use[PERIOD] = tonumber(budget) or -1, PERIODS[period] or EVER
-  redis.call('HSET', account, 'key:' .. id, write_key(use, limits or ''))
+  redis.call('HSET', account, 'key:' .. id, write_key(use))
 end
 
 -- The arguments after the first two are the key's columns and values.

@@ -1,14 +1,13 @@
 -- Limits of keys: the arithmetic of limits.rs, which says what it means. A key is twenty-one 64-bit integers, lowest byte
--- first, and then its limits as text, for the answers. What is used of it: how many holds, how much they hold; of both
+-- first. What is used of it: how many holds, how much they hold; of both
 -- buckets what is missing and when that was so; of day, week and month when it began and what was spent; all that was ever
 -- spent; and when nothing was last missing of the bucket of tokens. What it may, -1 being anything: when it was revoked,
 -- when it expires, requests and tokens a minute, concurrent calls, the budget and its period.
 local HOLDS, HELD, REQUESTS, TOKENS, SPENT, UNUSED = 1, 2, 3, 5, 13, 14
 local REVOKED, EXPIRES, REQUESTS_MAX, TOKENS_MAX, CONCURRENT_MAX, BUDGET, PERIOD = 15, 16, 17, 18, 19, 20, 21
 local KEY = '<i8i8i8i8i8i8i8i8i8i8i8i8i8i8i8i8i8i8i8i8i8'
-local LIMITS_AT = 21 * 8 + 1
 
--- Periods by number: where `use` says when they began. The last has no beginning.
+-- Periods by number: where a key says when they began. The last has no beginning.
 local DAY, WEEK, MONTH, EVER = 7, 9, 11, 13
 local PERIODS = { day = DAY, week = WEEK, month = MONTH, never = EVER }
 
@@ -21,12 +20,8 @@ local function read_key(packed)
   return { struct.unpack(KEY, packed) }
 end
 
-local function limits_of(packed)
-  return string.sub(packed, LIMITS_AT)
-end
-
-local function write_key(use, limits)
-  return struct.pack(KEY, unpack(use, 1, 21)) .. limits
+local function write_key(use)
+  return struct.pack(KEY, unpack(use, 1, 21))
 end
 
 -- Brings a bucket to now. Returns what is missing of it.

@@ -13,13 +13,13 @@ local function release(account, holds, member)
   give_back(use, tokens, taken_ms)
   redis.call('HDEL', holds, member)
   redis.call('HSET', account, 'money', struct.pack(MONEY, available + amount, held - amount, spent), column,
-    write_key(use, limits_of(packed)))
+    write_key(use))
   return amount
 end
 
 -- Takes a request and its tokens from the buckets, or answers that a limit is reached. Returns as well how much the budget
 -- leaves, if there is one; `started` is when its period began.
-local function take(use, tokens, now, started, limits)
+local function take(use, tokens, now, started)
   local requests, per_min, concurrent = use[REQUESTS_MAX], use[TOKENS_MAX], use[CONCURRENT_MAX]
   local requests_used = requests >= 0 and refill(use, REQUESTS, requests, now) or 0
   local tokens_used = per_min >= 0 and refill(use, TOKENS, per_min, now) or 0
@@ -32,7 +32,7 @@ local function take(use, tokens, now, started, limits)
     reached = 'concurrent'
   end
   if reached then
-    return { 'limited', requests_used, tokens_used, limits, reached }
+    return { 'limited', reached, requests_used, requests, tokens_used, per_min }
   end
   if requests >= 0 then
     use[REQUESTS] = requests_used + UNITS
@@ -43,18 +43,27 @@ local function take(use, tokens, now, started, limits)
   return nil, use[BUDGET] >= 0 and use[BUDGET] - spent_since(use, use[PERIOD], started) - use[HELD]
 end
 
--- The answer to a reserve whose hold is there: the client asks again where an answer was lost. Nothing is taken twice.
-local function reserved_before(found, use, limits, key, quote, quote_min, now)
+-- The answer to a reserve: what is held and, where there are limits a minute, what is used of them and what they are.
+local function reserved(use, amount)
+  local requests, per_min = use[REQUESTS_MAX], use[TOKENS_MAX]
+  if requests < 0 and per_min < 0 then
+    return { 'ok', amount }
+  end
+  return { 'ok', amount, requests >= 0 and use[REQUESTS] or 0, requests, per_min >= 0 and use[TOKENS] or 0, per_min }
+end
+
+-- The answer to one whose hold is there: the client asks again where an answer was lost. Nothing is taken twice.
+local function reserved_before(found, use, key, quote, quote_min, now)
   local holder, amount = read_hold(found)
   if holder ~= key or amount < quote_min or amount > quote then
     return { 'already_reserved' }
   end
-  if limits == '' then
-    return { 'ok', amount }
+  for bucket, limit in pairs { [REQUESTS] = use[REQUESTS_MAX], [TOKENS] = use[TOKENS_MAX] } do
+    if limit >= 0 then
+      refill(use, bucket, limit, now)
+    end
   end
-  local requests, per_min = use[REQUESTS_MAX], use[TOKENS_MAX]
-  return { 'ok', amount, requests >= 0 and refill(use, REQUESTS, requests, now) or 0,
-    per_min >= 0 and refill(use, TOKENS, per_min, now) or 0, limits }
+  return reserved(use, amount)
 end
 
 -- Arguments: member, key, numbers: quote, least quote, tokens, now, expiry; when day, week and month began.
@@ -70,7 +79,7 @@ local function reserve(keys, args)
   if not packed then
     return { 'unknown_key' }
   end
-  local use, limits = read_key(packed), limits_of(packed)
+  local use = read_key(packed)
   if use[REVOKED] >= 0 then
     return { 'key_revoked' }
   end
@@ -78,13 +87,10 @@ local function reserve(keys, args)
     return { 'key_expired' }
   end
   local available, held, spent = struct.unpack(MONEY, money)
-  local refused, left
-  if limits ~= '' then
-    local period = use[PERIOD]
-    refused, left = take(use, tokens, now, period == DAY and day or period == WEEK and week or month, limits)
-  end
+  local period = use[PERIOD]
+  local refused, left = take(use, tokens, now, period == DAY and day or period == WEEK and week or month)
   if not refused and left and left < quote_min then
-    refused = { 'budget', left, limits }
+    refused = { 'budget', left, period }
   end
   if not refused and available < quote_min then
     refused = { 'insufficient', available }
@@ -95,15 +101,12 @@ local function reserve(keys, args)
     and write_hold(key, amount, per_min >= 0 and tokens or 0, use[TOKENS + 1], per_min, expires_ms)
   if refused or redis.call('HSETNX', holds, member, hold) == 0 then
     local found = redis.call('HGET', holds, member)
-    return found and reserved_before(found, read_key(packed), limits, key, quote, quote_min, now) or refused
+    return found and reserved_before(found, read_key(packed), key, quote, quote_min, now) or refused
   end
   begin_hold(use, amount)
   redis.call('HSET', account, 'money', struct.pack(MONEY, available - amount, held + amount, spent), column,
-    write_key(use, limits))
-  if limits == '' then
-    return { 'ok', amount }
-  end
-  return { 'ok', amount, use[REQUESTS], use[TOKENS], limits }
+    write_key(use))
+  return reserved(use, amount)
 end
 
 -- The numbers of a record: legs, cost, tokens used, now; when day, week and month began; the day of its use, four kinds of
@@ -145,6 +148,9 @@ local function is_full(row, account, day)
   local rows_day, rows = 0, 0
   if found then
     rows_day, rows = struct.unpack('<I8I8', found)
+  end
+  if rows_day > day then
+    return false -- A late call of an earlier day: the latest day is what is counted.
   end
   rows = rows_day == day and rows or 0
   if rows >= ROWS_MAX then
@@ -242,7 +248,7 @@ local function post_one(shared, keys, first, args, at)
       end_hold(use, amount)
     end
     charge_key(use, tokens or 0, taken_ms or 0, per_min or use[TOKENS_MAX], call)
-    row[4], row[5] = column, write_key(use, limits_of(packed))
+    row[4], row[5] = column, write_key(use)
   end
   add_use(row, account, usage, key, model, of_day, args[1], call)
   local place = redis.call('XADD', shared.records, '*', 'record', record)
@@ -281,6 +287,14 @@ local function write_shared(shared)
   redis.call('HSET', unpack(row))
 end
 
+-- What a failed step answers: a command's own error (a right that is missing, a disk that is full) passes by, what cannot be
+-- read stays until somebody mends it.
+local function wrong(error)
+  error = type(error) == 'table' and error.err or tostring(error)
+  -- Those of commands begin with their code, those of Lua with their place.
+  return { string.match(error, '^%u+ ') and 'failed' or 'damaged', error }
+end
+
 -- By name what is found under each of some names.
 local function found_by(names, found)
   local by = {}
@@ -311,7 +325,7 @@ local function post(keys, args)
   local answers = {}
   for number, place in ipairs(places) do
     local is_done, answer = pcall(post_one, shared, keys, 3 * number, args, place)
-    answers[number] = is_done and answer or { 'damaged', type(answer) == 'table' and answer.err or tostring(answer) }
+    answers[number] = is_done and answer or wrong(answer)
   end
   write_shared(shared)
   return answers
@@ -332,13 +346,14 @@ local function renew(keys, args)
 end
 
 -- After the holds, the keys are the accounts of the members to sweep. One that was renewed or posted since the caller
--- looked stays as it is.
+-- looked stays as it is; one that cannot be given back is a -1 and keeps no other.
 local function sweep(keys, args)
   local released = {}
   for at = 2, #args do
     local found = redis.call('HGET', keys[1], args[at])
     if found and select(6, read_hold(found)) <= tonumber(args[1]) then
-      released[#released + 1] = release(keys[at], keys[1], args[at])
+      local is_done, amount = pcall(release, keys[at], keys[1], args[at])
+      released[#released + 1] = is_done and amount or -1
     end
   end
   return released
