@@ -8,6 +8,7 @@ use filature_provider_sdk::Dialect;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::exchange::Exchanges;
 use crate::gateway::Gateway;
@@ -15,23 +16,35 @@ use crate::gateway::Gateway;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Passes every connection on byte for byte, as a gateway in the middle would, and says when one has ended.
-async fn relay_to(port: u16) -> (u16, mpsc::UnboundedReceiver<()>) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
-    let own = listener.local_addr().expect("its address").port();
-    let (tell, ended) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        while let Ok((mut agent, _)) = listener.accept().await {
-            let tell = tell.clone();
-            tokio::spawn(async move {
-                let mut gateway = TcpStream::connect((Ipv4Addr::LOCALHOST, port))
-                    .await
-                    .expect("the gateway");
-                let _ = tokio::io::copy_bidirectional(&mut agent, &mut gateway).await;
-                let _ = tell.send(());
-            });
+struct Relay {
+    port: u16,
+    ended: mpsc::UnboundedReceiver<()>,
+    _connections: JoinSet<()>,
+}
+
+impl Relay {
+    async fn to(port: u16) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let own = listener.local_addr().expect("its address").port();
+        let (tell, ended) = mpsc::unbounded_channel();
+        let mut connections = JoinSet::new();
+        connections.spawn(async move {
+            let mut under_way = JoinSet::new();
+            while let Ok((mut agent, _)) = listener.accept().await {
+                let tell = tell.clone();
+                under_way.spawn(async move {
+                    let gateway = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await;
+                    let _ = tokio::io::copy_bidirectional(&mut agent, &mut gateway.expect("the gateway")).await;
+                    let _ = tell.send(());
+                });
+            }
+        });
+        Self {
+            port: own,
+            ended,
+            _connections: connections,
         }
-    });
-    (own, ended)
+    }
 }
 
 async fn agent_of(port: u16) -> Fleet {
@@ -49,11 +62,11 @@ async fn a_proof_for_another_gateway_lets_nobody_in() {
     let named = "public_authority = \"127.0.0.1:OWN_PORT\"";
     let gateway = Gateway::launch(named, "[tunnels]\nstatus_every_ms = 20\n", Vec::new()).await;
     let mut exchanges = Exchanges::new(&gateway);
-    let (relay, mut ended) = relay_to(gateway.port).await;
-    let fleet = agent_of(relay).await;
+    let mut relay = Relay::to(gateway.port).await;
+    let fleet = agent_of(relay.port).await;
     // The agent signed the relay's name; it is told so, tries again, and is refused again.
     for _ in 0..2 {
-        let refused = tokio::time::timeout(PATIENCE, ended.recv()).await;
+        let refused = tokio::time::timeout(PATIENCE, relay.ended.recv()).await;
         assert_eq!(refused, Ok(Some(())), "the tunnel through the relay stays");
         assert_eq!(exchanges.get("/v1/models/sim-small").await.status, 404);
     }
