@@ -1,0 +1,372 @@
+//! The devnet: a chain in this process, for trying and for testing.
+//!
+//! Real are the virtual machine, the fee rules and configuration, the contracts' code, logical time, the cascade of
+//! messages and the refusals. Left out are validators, shards, proofs and public libraries: blocks are made on demand by
+//! whoever holds the [`Devnet`]. All history is kept in memory, and in a file where a folder is given.
+
+mod execute;
+mod face;
+mod faults;
+mod record;
+mod rules;
+mod serve;
+mod state;
+mod store;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+use tycho_types::cell::{Cell, CellBuilder};
+use tycho_types::models::{CurrencyCollection, IntMsgInfo, MsgInfo, OwnedMessage};
+
+pub use self::faults::{Faults, Lie};
+use self::record::Record;
+pub use self::record::Replay;
+use self::rules::Rules;
+pub use self::serve::serve_devnet;
+use self::state::{State, Waiting, damaged};
+use self::store::Store;
+use super::address::Address;
+use super::amount::Coins;
+use super::message::{Body, External};
+use super::transaction::check_page;
+use super::{AccountState, Chain, ChainError, Head, PAGE_MAX, Position, Transaction, Value};
+use crate::hash::Hash;
+
+/// Most coins given at once: twice what there is of them on the mainnet, in nano.
+const GIFT_MAX: u128 = 10_000_000_000 * 1_000_000_000;
+/// Where the clock of a new devnet with steered time stands, in Unix seconds: 2026-11-01.
+const GENESIS: u32 = 1_793_491_200;
+
+/// How a devnet behaves.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct DevnetSettings {
+    /// The folder its history is kept in; only in memory where there is none.
+    pub folder: Option<PathBuf>,
+    /// Who moves its clock.
+    pub time: DevnetTime,
+    /// Whether blocks are only made when [`Devnet::block`] says so, rather than whenever a message comes in.
+    pub on_demand: bool,
+    /// Whether a message between accounts takes a block for each step, as it may between shards.
+    pub slow: bool,
+}
+
+/// Who moves a devnet's clock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum DevnetTime {
+    /// [`Devnet::advance`], and nothing else.
+    #[default]
+    Steered,
+    /// The machine's clock.
+    Wall,
+}
+
+/// Why a devnet cannot be opened or written.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum DevnetError {
+    /// The folder cannot be used.
+    #[error("the devnet's folder: {0}")]
+    Folder(String),
+    /// What is in it is not what a devnet wrote.
+    #[error("the devnet's file is damaged: {0}")]
+    Damaged(String),
+}
+
+impl From<DevnetError> for ChainError {
+    fn from(error: DevnetError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+/// A chain in this process. Clones are the same chain.
+#[derive(Clone)]
+pub struct Devnet(Arc<Inner>);
+
+struct Inner {
+    settings: DevnetSettings,
+    store: Option<Store>,
+    live: Mutex<Live>,
+}
+
+struct Live {
+    state: State,
+    faults: Faults,
+    /// The steered clock, in Unix seconds.
+    now: u32,
+    /// Why blocks can no longer be kept. Memory is ahead of the file then, and nothing more is said or done.
+    broken: Option<DevnetError>,
+}
+
+impl std::fmt::Debug for Devnet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Devnet")
+            .field("settings", &self.0.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Devnet {
+    /// Opens the devnet in the folder of `settings` where it stood, or starts a new one.
+    ///
+    /// # Errors
+    /// [`DevnetError`]
+    pub fn open(settings: DevnetSettings) -> Result<Self, DevnetError> {
+        let now = match settings.time {
+            DevnetTime::Steered => GENESIS,
+            DevnetTime::Wall => wall(),
+        };
+        let mut state = State::new(Rules::new(now)?, now);
+        let store = settings.folder.as_deref().map(Store::open).transpose()?;
+        if let Some(store) = &store
+            && !store.load(&mut state)?
+        {
+            store.save(&state)?;
+        }
+        let live = Live {
+            now: now.max(state.head().time),
+            state,
+            faults: Faults::default(),
+            broken: None,
+        };
+        Ok(Self(Arc::new(Inner {
+            settings,
+            store,
+            live: Mutex::new(live),
+        })))
+    }
+
+    /// Turns faults on and off.
+    pub fn set_faults(&self, faults: Faults) {
+        self.0.live.lock().faults = faults;
+    }
+
+    /// Moves the steered clock forward.
+    pub fn advance(&self, seconds: u32) {
+        let mut live = self.0.live.lock();
+        live.now = live.now.saturating_add(seconds);
+    }
+
+    /// The time now, in Unix seconds: what the next block will say.
+    #[must_use]
+    pub fn now(&self) -> u32 {
+        self.time(&self.0.live.lock())
+    }
+
+    /// Makes a block.
+    ///
+    /// # Errors
+    /// [`ChainError::Unavailable`] if it cannot be kept: the devnet is of no use from then on.
+    pub fn block(&self) -> Result<Head, ChainError> {
+        self.make_block(&mut self.0.live.lock())
+    }
+
+    /// Gives `to` new coins by a transfer that stays, and makes a block.
+    ///
+    /// # Errors
+    /// [`ChainError::Refused`] above ten billion coins; else as [`Devnet::block`].
+    pub fn give(&self, to: Address, amount: Coins, body: &Body) -> Result<(), ChainError> {
+        if amount.get() > GIFT_MAX {
+            let reason = "so many coins there are not".into();
+            return Err(ChainError::Refused {
+                exit_code: None,
+                reason,
+            });
+        }
+        let mut live = self.0.live.lock();
+        let now = self.time(&live);
+        let message = gift(to, amount, body, live.state.lt, now).map_err(damaged)?;
+        live.state.queue.push_back(message);
+        self.make_block(&mut live).map(|_| ())
+    }
+
+    /// How an account really stands, whatever the faults.
+    ///
+    /// # Errors
+    /// [`ChainError::Damaged`], which would be a fault of the devnet.
+    pub fn truth(&self, address: Address) -> Result<AccountState, ChainError> {
+        self.0.live.lock().state.account(address, u32::MAX)
+    }
+
+    /// Every transaction there was, as another executor can run it, oldest first; those before number `from` are left out.
+    ///
+    /// # Errors
+    /// [`ChainError::Damaged`], which would be a fault of the devnet.
+    pub fn replays(&self, from: usize) -> Result<Vec<Replay>, ChainError> {
+        let (config, history) = {
+            let live = self.0.live.lock();
+            let history: Vec<_> = live.state.history.iter().skip(from).cloned().collect();
+            (live.state.rules.text(), history)
+        };
+        history
+            .iter()
+            .map(|record| record.replay(&config))
+            .collect::<Result<_, _>>()
+            .map_err(damaged)
+    }
+
+    fn time(&self, live: &Live) -> u32 {
+        match self.0.settings.time {
+            DevnetTime::Steered => live.now,
+            DevnetTime::Wall => wall().max(live.state.head().time),
+        }
+    }
+
+    fn make_block(&self, live: &mut Live) -> Result<Head, ChainError> {
+        live.whole()?;
+        let made = live.state.block(self.time(live), self.0.settings.slow);
+        let kept = made.and_then(|()| match &self.0.store {
+            Some(store) => Ok(store.save(&live.state)?),
+            None => Ok(()),
+        });
+        if let Err(error) = kept {
+            live.broken = Some(DevnetError::Folder(error.to_string()));
+            return Err(error);
+        }
+        Ok(live.state.head())
+    }
+
+    /// What a reader may see, and as of when.
+    fn reading<T>(&self, read: impl FnOnce(&State, Head) -> Result<T, ChainError>) -> Result<T, ChainError> {
+        let live = self.0.live.lock();
+        live.reachable()?;
+        read(&live.state, live.state.head_before(live.faults.lag_blocks))
+    }
+
+    pub(super) fn read_head(&self) -> Result<Head, ChainError> {
+        self.reading(|_, head| Ok(head))
+    }
+
+    pub(super) fn read_account(&self, address: Address) -> Result<AccountState, ChainError> {
+        self.reading(|state, head| state.account(address, head.seqno))
+    }
+
+    /// A contract's code, which [`AccountState`] leaves out.
+    fn read_code(&self, address: Address) -> Result<Option<Cell>, ChainError> {
+        let shard = self.reading(|state, head| state.shard(address, head.seqno))?;
+        Ok(
+            match shard.load_account().map_err(damaged)?.map(|account| account.state) {
+                Some(tycho_types::models::AccountState::Active(init)) => init.code,
+                _ => None,
+            },
+        )
+    }
+
+    fn read_records(&self, address: Address, after: Position, limit: usize) -> Result<Vec<Arc<Record>>, ChainError> {
+        let lie = self.0.live.lock().faults.lie;
+        let mut page = self.reading(|state, head| Ok(state.after(address, after, head.seqno, limit)))?;
+        if let Some(lie) = lie {
+            lie.tell(&mut page);
+        }
+        Ok(page)
+    }
+
+    pub(super) fn run_get(&self, address: Address, method: &str, stack: &[Value]) -> Result<Vec<Value>, ChainError> {
+        self.reading(|state, head| state.get(head, address, method, stack))
+    }
+
+    /// Takes an external message as a node does: tries it, and passes it on to the next block.
+    pub(super) fn take(&self, message: &[u8]) -> Result<Hash, ChainError> {
+        let mut live = self.0.live.lock();
+        live.reachable()?;
+        let message = External::read(message)?;
+        live.state.check(&message, self.time(&live))?;
+        let faults = live.faults;
+        if faults.lose_messages {
+            return Ok(message.hash);
+        }
+        let next = live.state.head().seqno.saturating_add(1);
+        let waiting = Waiting {
+            due: next.saturating_add(faults.delay_blocks),
+            message: message.cell,
+        };
+        if faults.double_messages {
+            live.state.waiting.push(waiting.clone());
+        }
+        live.state.waiting.push(waiting);
+        if !self.0.settings.on_demand {
+            self.make_block(&mut live)?;
+        }
+        if faults.lose_answers {
+            return Err(ChainError::Unavailable("the answer was lost".into()));
+        }
+        Ok(message.hash)
+    }
+}
+
+impl Live {
+    fn whole(&self) -> Result<(), ChainError> {
+        self.broken.clone().map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    fn reachable(&self) -> Result<(), ChainError> {
+        if self.faults.down {
+            return Err(ChainError::Unavailable("the devnet is down".into()));
+        }
+        self.whole()
+    }
+}
+
+#[async_trait::async_trait]
+impl Chain for Devnet {
+    async fn head(&self) -> Result<Head, ChainError> {
+        self.read_head()
+    }
+
+    async fn send(&self, message: &[u8]) -> Result<Hash, ChainError> {
+        // A batch takes a while to execute and to write.
+        let (devnet, message) = (self.clone(), message.to_vec());
+        let taken = tokio::task::spawn_blocking(move || devnet.take(&message));
+        taken
+            .await
+            .map_err(|error| ChainError::Unavailable(error.to_string()))?
+    }
+
+    async fn account(&self, address: Address) -> Result<AccountState, ChainError> {
+        self.read_account(address)
+    }
+
+    async fn transactions(
+        &self,
+        address: Address,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<Transaction>, ChainError> {
+        let records = self.read_records(address, after, limit.min(PAGE_MAX))?;
+        let read = records.iter().map(|record| record.transaction());
+        let page = read.collect::<Result<Vec<_>, _>>().map_err(damaged)?;
+        check_page(address, after, &page)?;
+        Ok(page)
+    }
+
+    async fn get(&self, address: Address, method: &str, stack: &[Value]) -> Result<Vec<Value>, ChainError> {
+        self.run_get(address, method, stack)
+    }
+}
+
+fn wall() -> u32 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
+}
+
+/// The message by which new coins come into the world: from the masterchain's zero address, as on the real chain.
+fn gift(to: Address, amount: Coins, body: &Body, lt: u64, now: u32) -> Result<Cell, tycho_types::error::Error> {
+    let message = OwnedMessage {
+        info: MsgInfo::Int(IntMsgInfo {
+            src: Address::MINT.std().into(),
+            dst: to.std().into(),
+            value: CurrencyCollection::from(amount.tokens()),
+            created_lt: lt,
+            created_at: now,
+            ..IntMsgInfo::default()
+        }),
+        init: None,
+        body: body.cell().clone().into(),
+        layout: None,
+    };
+    CellBuilder::build_from(&message)
+}
