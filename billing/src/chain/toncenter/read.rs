@@ -15,6 +15,9 @@ use crate::chain::transaction::{Incoming, Transaction};
 use crate::chain::{Cell, ChainError, Head, Position, Value};
 use crate::hash::Hash;
 
+/// What an endpoint says of a transaction that a masterchain block refers to.
+const FINAL: &str = "finalized";
+
 /// A number that comes as text, or as a number.
 struct Digits(String);
 
@@ -187,6 +190,8 @@ struct Tx {
     /// Guessed by the endpoint from messages that are still under way.
     #[serde(default)]
     emulated: bool,
+    /// How sure the endpoint is; older ones do not say.
+    finality: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -234,7 +239,8 @@ struct Content {
 pub(super) fn transactions(body: &[u8]) -> Result<Vec<Transaction>, ChainError> {
     let Page { transactions } = parse(body)?;
     let sealed = transactions.into_iter().map_while(|tx| {
-        let seqno = tx.mc_block_seqno.filter(|seqno| *seqno > 0 && !tx.emulated)?;
+        let sure = tx.finality.as_deref().is_none_or(|finality| finality == FINAL);
+        let seqno = tx.mc_block_seqno.filter(|seqno| *seqno > 0 && sure && !tx.emulated)?;
         Some((tx, seqno))
     });
     sealed.map(|(tx, seqno)| tx.read(seqno)).collect()

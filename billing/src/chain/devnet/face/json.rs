@@ -5,7 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use num_bigint::BigInt;
 use serde_json::{Value as Json, json};
 use tycho_types::models::{
-    AccountStatus as RawStatus, BouncePhase, ComputePhase, Message, MsgInfo, OrdinaryTxInfo, ShardAccount, TxInfo,
+    AccountStatus as RawStatus, BouncePhase, ComputePhase, ComputePhaseSkipReason, Message, MsgInfo, OrdinaryTxInfo,
+    ShardAccount, TxInfo,
 };
 
 use super::super::record::Record;
@@ -122,6 +123,7 @@ pub(super) fn transaction(record: &Record) -> Read<Json> {
         "account_state_before": balance(&record.before)?,
         "account_state_after": balance(&record.after)?,
         "emulated": false,
+        "finality": "finalized",
     }))
 }
 
@@ -147,7 +149,7 @@ fn ordinary(info: &OrdinaryTxInfo) -> Json {
         "type": "ord", "aborted": info.aborted, "destroyed": info.destroyed, "credit_first": info.credit_first,
         "compute_ph": match &info.compute_phase {
             ComputePhase::Skipped(phase) => {
-                json!({ "skipped": true, "reason": format!("{:?}", phase.reason).to_lowercase() })
+                json!({ "skipped": true, "reason": reason(phase.reason) })
             }
             ComputePhase::Executed(phase) => json!({
                 "skipped": false, "success": phase.success, "exit_code": phase.exit_code,
@@ -176,6 +178,15 @@ fn ordinary(info: &OrdinaryTxInfo) -> Json {
     described
 }
 
+fn reason(reason: ComputePhaseSkipReason) -> &'static str {
+    match reason {
+        ComputePhaseSkipReason::NoState => "no_state",
+        ComputePhaseSkipReason::BadState => "bad_state",
+        ComputePhaseSkipReason::NoGas => "no_gas",
+        ComputePhaseSkipReason::Suspended => "suspended",
+    }
+}
+
 /// A message; `to` is where one from outside went.
 fn message(message: &Message<'_>, to: Option<Address>) -> Read<Json> {
     let body = Body::of(message)?;
@@ -183,7 +194,7 @@ fn message(message: &Message<'_>, to: Option<Address>) -> Read<Json> {
         (Some(transfer), MsgInfo::Int(info)) => json!({
             "source": raw(transfer.from), "destination": raw(transfer.to), "value": transfer.value.to_string(),
             "value_extra_currencies": {}, "bounce": transfer.bounce, "bounced": transfer.bounced,
-            "fwd_fee": info.fwd_fee.to_string(), "ihr_fee": "0", "ihr_disabled": info.ihr_disabled,
+            "fwd_fee": info.fwd_fee.to_string(), "ihr_fee": "0", "extra_flags": "0", "ihr_disabled": info.ihr_disabled,
             "created_lt": transfer.created_lt.to_string(), "created_at": info.created_at.to_string(),
             "import_fee": null,
         }),
@@ -203,7 +214,7 @@ fn message(message: &Message<'_>, to: Option<Address>) -> Read<Json> {
     written["message_content"] = json!({
         "hash": hash(cell_hash(body.cell().as_ref())),
         "body": write_base64(body.cell().as_ref()),
-        "decoded": body.comment().ok().flatten().map(|comment| json!({ "type": "text_comment", "comment": comment })),
+        "decoded": body.comment().ok().flatten().map(|comment| json!({ "@type": "text_comment", "comment": comment })),
     });
     written["init_state"] = Json::Null;
     Ok(written)
