@@ -16,6 +16,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -24,6 +25,7 @@ use parking_lot::Mutex;
 use tycho_types::cell::{Cell, CellBuilder};
 use tycho_types::models::{CurrencyCollection, IntMsgInfo, MsgInfo, OwnedMessage};
 
+use self::execute::not_accepted;
 pub use self::faults::{Faults, Lie};
 use self::record::Record;
 pub use self::record::Replay;
@@ -38,6 +40,8 @@ use super::transaction::check_page;
 use super::{AccountState, Chain, ChainError, Head, PAGE_MAX, Position, Transaction, Value};
 use crate::hash::Hash;
 
+/// Seconds between blocks in which nothing happens, by the machine's clock.
+const BLOCK_SECONDS: u32 = 5;
 /// Most coins given at once: twice what there is of them on the mainnet, in nano.
 const GIFT_MAX: u128 = 10_000_000_000 * 1_000_000_000;
 /// Where the clock of a new devnet with steered time stands, in Unix seconds: 2026-11-01.
@@ -209,6 +213,21 @@ impl Devnet {
             .map_err(damaged)
     }
 
+    /// Writes [`Devnet::replays`], one JSON object a line.
+    ///
+    /// # Errors
+    /// What the writer says; [`io::ErrorKind::InvalidData`] for a fault of the devnet.
+    pub fn write_replays(&self, to: &mut impl io::Write) -> io::Result<()> {
+        for replay in self
+            .replays(0)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?
+        {
+            serde_json::to_writer(&mut *to, &replay)?;
+            to.write_all(b"\n")?;
+        }
+        Ok(())
+    }
+
     fn time(&self, live: &Live) -> u32 {
         match self.0.settings.time {
             DevnetTime::Steered => live.now,
@@ -237,7 +256,16 @@ impl Devnet {
         read(&live.state, live.state.head_before(live.faults.lag_blocks))
     }
 
+    /// The head. By the machine's clock blocks are made whether anything happens or not; here, when somebody looks.
     pub(super) fn read_head(&self) -> Result<Head, ChainError> {
+        let Inner { settings, live, .. } = &*self.0;
+        if settings.time == DevnetTime::Wall && !settings.on_demand {
+            let mut live = live.lock();
+            let age = self.time(&live).saturating_sub(live.state.head().time);
+            if age >= BLOCK_SECONDS {
+                self.make_block(&mut live)?;
+            }
+        }
         self.reading(|_, head| Ok(head))
     }
 
@@ -276,6 +304,9 @@ impl Devnet {
         let message = External::read(message)?;
         live.state.check(&message, self.time(&live))?;
         let faults = live.faults;
+        if let Some(exit_code) = faults.refuse_messages {
+            return Err(not_accepted(Some(exit_code)));
+        }
         if faults.lose_messages {
             return Ok(message.hash);
         }

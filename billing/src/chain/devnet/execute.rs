@@ -152,7 +152,7 @@ pub(super) fn get(
 }
 
 /// The node's words for a message that the account did not accept.
-fn not_accepted(exit_code: Option<i32>) -> ChainError {
+pub(super) fn not_accepted(exit_code: Option<i32>) -> ChainError {
     let code = exit_code.map_or_else(String::new, |code| format!(": exitcode={code}"));
     refused(exit_code, format!("External message was not accepted{code}"))
 }

@@ -13,6 +13,8 @@ pub struct Faults {
     pub lose_messages: bool,
     /// What is sent arrives, and the answer does not.
     pub lose_answers: bool,
+    /// What is sent is refused with this exit code, whatever it is, and thrown away.
+    pub refuse_messages: Option<i32>,
     /// What is sent arrives twice.
     pub double_messages: bool,
     /// So many blocks pass before what is sent arrives.

@@ -5,6 +5,7 @@ use super::*;
 both![
     a_lost_message_leaves_no_trace,
     a_lost_answer_leaves_it_open,
+    a_refusal_may_be_a_lie,
     a_doubled_message_is_obeyed_once,
     a_delayed_message_comes_in_its_block_or_not_at_all,
     a_lagging_answer_is_as_of_its_head,
@@ -53,6 +54,25 @@ async fn a_lost_answer_leaves_it_open(through: Through) {
     world.devnet.set_faults(Faults::default());
     let refused = world.chain.send(&signed.bytes).await.expect_err("obeyed before");
     assert!(Wallet::refused_seqno(&refused), "{refused:?}");
+    assert_eq!(world.balance(payee(9)), TON);
+}
+
+async fn a_refusal_may_be_a_lie(through: Through) {
+    let world = World::funded(through).await;
+    let signed = world.sign(&[pay(payee(9), TON)], 0);
+    world.devnet.set_faults(Faults {
+        refuse_messages: Some(133),
+        ..Faults::default()
+    });
+    let refused = world.chain.send(&signed.bytes).await.expect_err("refused");
+    assert!(Wallet::refused_seqno(&refused), "{refused:?}");
+    world.devnet.set_faults(Faults::default());
+    assert_eq!(
+        world.wallet.seqno(&*world.chain).await,
+        Ok(0),
+        "the wallet knows better"
+    );
+    world.chain.send(&signed.bytes).await.expect("taken");
     assert_eq!(world.balance(payee(9)), TON);
 }
 

@@ -2,7 +2,7 @@
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use tycho_types::models::Message;
+use tycho_types::models::{Message, RelaxedMessage, RelaxedMsgInfo};
 
 use super::*;
 use crate::chain::{COMMENT_BYTES_MAX, message::external};
@@ -72,6 +72,61 @@ fn a_wrong_secret_says_what_is_wrong_and_not_what_it_is() {
 fn the_code_is_the_one_that_runs_on_the_mainnet() {
     let code = read_cell(CODE).expect("cells");
     assert_eq!(cell_hash(code.as_ref()).to_string(), CODE_HASH);
+}
+
+/// Two bodies that wallets of others sent on the mainnet: one with one transfer, one with four.
+const SENT: [&str; 2] = [
+    "b5ee9c720101040100940001a17369676e7fffff11ffffffff00000000bc04889cb28b36a3a00810e363a413763ec34860bf0fce552c5d36e\
+     37289fafd442f1983d740f92378919d969dd530aec92d258a0779fb371d4659f10ca1b3826001020a0ec3c86d030302006642007847b4630eb\
+     08d9f486fe846d5496878556dfd5a084f82a9a3fb01224e67c84c187a1200000000000000000000000000000000",
+    "b5ee9c7201020a0100014a0001a17369676e7fffff1168f168d80000010db3172ba8e30d093aa36ec6e9e1f1f874cf38fb4a7914c66a0afcb\
+     d562ec6b54537629c135ce86700ae64b87dfc85545b34d561a3f7b429512c8cc02edbedc0c2a001020a0ec3c86d030203020a0ec3c86d03040\
+     500644200658250f64e6b787bcaa22ed0e90f9a348a637e5f1e9f2c997923bd441a3dd24911389800000000000000000000000000020a0ec3c\
+     86d03060700644200658250f64e6b787bcaa22ed0e90f9a348a637e5f1e9f2c997923bd441a3dd249113890000000000000000000000000000\
+     20a0ec3c86d03080900644200658250f64e6b787bcaa22ed0e90f9a348a637e5f1e9f2c997923bd441a3dd2491138880000000000000000000\
+     0000000000000644200658250f64e6b787bcaa22ed0e90f9a348a637e5f1e9f2c997923bd441a3dd24911388000000000000000000000000000",
+];
+
+/// The payments in a list of actions, in the order they are made.
+fn payments(list: &Cell) -> Vec<Payment> {
+    let mut action = list.as_slice().expect("a list");
+    if action.is_refs_empty() {
+        return Vec::new();
+    }
+    let mut made = payments(&action.load_reference_cloned().expect("the actions before"));
+    let message = action.load_reference_cloned().expect("a message");
+    let message = message.parse::<RelaxedMessage<'_>>().expect("a message");
+    let RelaxedMsgInfo::Int(info) = &message.info else {
+        panic!("{message:?}");
+    };
+    let to = Address::of_int(&info.dst).expect("an address");
+    let amount = Coins::from(info.value.tokens).nano().expect("an amount");
+    made.push(Payment {
+        bounce: info.bounce,
+        ..Payment::new(to, amount)
+    });
+    made
+}
+
+#[test]
+fn an_order_is_written_as_other_wallets_write_it() {
+    for (sent, count) in SENT.into_iter().zip([1, 4]) {
+        let body = read_cell(&hex::decode(sent).expect("hex")).expect("cells");
+        let mut slice = body.as_slice().expect("a body");
+        let head: Vec<_> = (0..4).map(|_| slice.load_u32().expect("a number")).collect();
+        let [SIGNED, ID_MAINNET, valid_until, seqno] = head[..] else {
+            panic!("{head:x?}");
+        };
+        let made = payments(&slice.load_reference_cloned().expect("a list"));
+        assert_eq!(made.len(), count);
+        let wallet = Wallet::new(WalletKey::from_seed(&[1; 32]).public(), Network::Mainnet).expect("a wallet");
+        let ours = wallet.prepare(&made, seqno, valid_until).expect("a message");
+        // All but the signature.
+        let mut theirs = CellBuilder::new();
+        let bits = body.as_slice().expect("a body").get_prefix(130, 1);
+        theirs.store_slice(bits).expect("room");
+        assert_eq!(cell_hash(theirs.build().expect("a cell").as_ref()), *ours.digest());
+    }
 }
 
 #[test]
