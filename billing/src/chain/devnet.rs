@@ -4,12 +4,14 @@
 //! messages and the refusals. Left out are validators, shards, proofs and public libraries: blocks are made on demand by
 //! whoever holds the [`Devnet`]. All history is kept in memory, and in a file where a folder is given.
 
+mod answers;
 mod execute;
 mod face;
 mod faults;
 mod record;
 mod rules;
 mod serve;
+mod settings;
 mod state;
 mod store;
 
@@ -17,7 +19,6 @@ mod store;
 mod tests;
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -25,67 +26,22 @@ use parking_lot::Mutex;
 use tycho_types::cell::{Cell, CellBuilder};
 use tycho_types::models::{CurrencyCollection, IntMsgInfo, MsgInfo, OwnedMessage};
 
-use self::execute::not_accepted;
 pub use self::faults::{Faults, Lie};
-use self::record::Record;
 pub use self::record::Replay;
 use self::rules::Rules;
 pub use self::serve::serve_devnet;
-use self::state::{State, Waiting, damaged};
+pub use self::settings::{DevnetError, DevnetSettings, DevnetTime};
+use self::state::{State, damaged};
 use self::store::Store;
 use super::address::Address;
 use super::amount::Coins;
-use super::message::{Body, External};
-use super::transaction::check_page;
-use super::{AccountState, Chain, ChainError, Head, PAGE_MAX, Position, Transaction, Value};
-use crate::hash::Hash;
+use super::message::Body;
+use super::{AccountState, ChainError, Head};
 
-/// Seconds between blocks in which nothing happens, by the machine's clock.
-const BLOCK_SECONDS: u32 = 5;
 /// Most coins given at once: twice what there is of them on the mainnet, in nano.
 const GIFT_MAX: u128 = 10_000_000_000 * 1_000_000_000;
 /// Where the clock of a new devnet with steered time stands, in Unix seconds: 2026-11-01.
 const GENESIS: u32 = 1_793_491_200;
-
-/// How a devnet behaves.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct DevnetSettings {
-    /// The folder its history is kept in; only in memory where there is none.
-    pub folder: Option<PathBuf>,
-    /// Who moves its clock.
-    pub time: DevnetTime,
-    /// Whether blocks are only made when [`Devnet::block`] says so, rather than whenever a message comes in.
-    pub on_demand: bool,
-    /// Whether a message between accounts takes a block for each step, as it may between shards.
-    pub slow: bool,
-}
-
-/// Who moves a devnet's clock.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum DevnetTime {
-    /// [`Devnet::advance`], and nothing else.
-    #[default]
-    Steered,
-    /// The machine's clock.
-    Wall,
-}
-
-/// Why a devnet cannot be opened or written.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum DevnetError {
-    /// The folder cannot be used.
-    #[error("the devnet's folder: {0}")]
-    Folder(String),
-    /// What is in it is not what a devnet wrote.
-    #[error("the devnet's file is damaged: {0}")]
-    Damaged(String),
-}
-
-impl From<DevnetError> for ChainError {
-    fn from(error: DevnetError) -> Self {
-        Self::Unavailable(error.to_string())
-    }
-}
 
 /// A chain in this process. Clones are the same chain.
 #[derive(Clone)]
@@ -248,85 +204,6 @@ impl Devnet {
         }
         Ok(live.state.head())
     }
-
-    /// What a reader may see, and as of when.
-    fn reading<T>(&self, read: impl FnOnce(&State, Head) -> Result<T, ChainError>) -> Result<T, ChainError> {
-        let live = self.0.live.lock();
-        live.reachable()?;
-        read(&live.state, live.state.head_before(live.faults.lag_blocks))
-    }
-
-    /// The head. By the machine's clock blocks are made whether anything happens or not; here, when somebody looks.
-    pub(super) fn read_head(&self) -> Result<Head, ChainError> {
-        let Inner { settings, live, .. } = &*self.0;
-        if settings.time == DevnetTime::Wall && !settings.on_demand {
-            let mut live = live.lock();
-            let age = self.time(&live).saturating_sub(live.state.head().time);
-            if age >= BLOCK_SECONDS {
-                self.make_block(&mut live)?;
-            }
-        }
-        self.reading(|_, head| Ok(head))
-    }
-
-    pub(super) fn read_account(&self, address: Address) -> Result<AccountState, ChainError> {
-        self.reading(|state, head| state.account(address, head.seqno))
-    }
-
-    /// A contract's code, which [`AccountState`] leaves out.
-    fn read_code(&self, address: Address) -> Result<Option<Cell>, ChainError> {
-        let shard = self.reading(|state, head| state.shard(address, head.seqno))?;
-        Ok(
-            match shard.load_account().map_err(damaged)?.map(|account| account.state) {
-                Some(tycho_types::models::AccountState::Active(init)) => init.code,
-                _ => None,
-            },
-        )
-    }
-
-    fn read_records(&self, address: Address, after: Position, limit: usize) -> Result<Vec<Arc<Record>>, ChainError> {
-        let lie = self.0.live.lock().faults.lie;
-        let mut page = self.reading(|state, head| Ok(state.after(address, after, head.seqno, limit)))?;
-        if let Some(lie) = lie {
-            lie.tell(&mut page);
-        }
-        Ok(page)
-    }
-
-    pub(super) fn run_get(&self, address: Address, method: &str, stack: &[Value]) -> Result<Vec<Value>, ChainError> {
-        self.reading(|state, head| state.get(head, address, method, stack))
-    }
-
-    /// Takes an external message as a node does: tries it, and passes it on to the next block.
-    pub(super) fn take(&self, message: &[u8]) -> Result<Hash, ChainError> {
-        let mut live = self.0.live.lock();
-        live.reachable()?;
-        let message = External::read(message)?;
-        live.state.check(&message, self.time(&live))?;
-        let faults = live.faults;
-        if let Some(exit_code) = faults.refuse_messages {
-            return Err(not_accepted(Some(exit_code)));
-        }
-        if faults.lose_messages {
-            return Ok(message.hash);
-        }
-        let next = live.state.head().seqno.saturating_add(1);
-        let waiting = Waiting {
-            due: next.saturating_add(faults.delay_blocks),
-            message: message.cell,
-        };
-        if faults.double_messages {
-            live.state.waiting.push(waiting.clone());
-        }
-        live.state.waiting.push(waiting);
-        if !self.0.settings.on_demand {
-            self.make_block(&mut live)?;
-        }
-        if faults.lose_answers {
-            return Err(ChainError::Unavailable("the answer was lost".into()));
-        }
-        Ok(message.hash)
-    }
 }
 
 impl Live {
@@ -339,43 +216,6 @@ impl Live {
             return Err(ChainError::Unavailable("the devnet is down".into()));
         }
         self.whole()
-    }
-}
-
-#[async_trait::async_trait]
-impl Chain for Devnet {
-    async fn head(&self) -> Result<Head, ChainError> {
-        self.read_head()
-    }
-
-    async fn send(&self, message: &[u8]) -> Result<Hash, ChainError> {
-        // A batch takes a while to execute and to write.
-        let (devnet, message) = (self.clone(), message.to_vec());
-        let taken = tokio::task::spawn_blocking(move || devnet.take(&message));
-        taken
-            .await
-            .map_err(|error| ChainError::Unavailable(error.to_string()))?
-    }
-
-    async fn account(&self, address: Address) -> Result<AccountState, ChainError> {
-        self.read_account(address)
-    }
-
-    async fn transactions(
-        &self,
-        address: Address,
-        after: Position,
-        limit: usize,
-    ) -> Result<Vec<Transaction>, ChainError> {
-        let records = self.read_records(address, after, limit.min(PAGE_MAX))?;
-        let read = records.iter().map(|record| record.transaction());
-        let page = read.collect::<Result<Vec<_>, _>>().map_err(damaged)?;
-        check_page(address, after, &page)?;
-        Ok(page)
-    }
-
-    async fn get(&self, address: Address, method: &str, stack: &[Value]) -> Result<Vec<Value>, ChainError> {
-        self.run_get(address, method, stack)
     }
 }
 

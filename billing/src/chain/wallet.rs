@@ -20,7 +20,7 @@ use super::address::{Address, Network};
 use super::amount::Coins;
 use super::cell::{cell_hash, read_cell, write_cell};
 use super::message::{BadComment, Body, external_hash};
-use super::{Chain, ChainError, EXTERNAL_BYTES_MAX};
+use super::{AccountState, Chain, ChainError, EXTERNAL_BYTES_MAX};
 use crate::hash::Hash;
 use crate::money::Nano;
 
@@ -201,6 +201,17 @@ impl Wallet {
         let stack = chain.get(self.address, "seqno", &[]).await?;
         let seqno = stack.first().and_then(super::Value::number);
         seqno.ok_or_else(|| ChainError::damaged("the wallet's seqno is no number"))
+    }
+
+    /// The same out of the account's state, without asking again; `None` if it is not a wallet's.
+    #[must_use]
+    pub fn seqno_in(state: &AccountState) -> Option<u32> {
+        let Some(data) = &state.data else {
+            return state.code_hash.is_none().then_some(0);
+        };
+        let mut data = data.as_slice().ok()?;
+        data.load_bit().ok()?;
+        data.load_u32().ok()
     }
 
     /// Whether a refusal means that the message's seqno is not the wallet's next: most often, that it was made already.

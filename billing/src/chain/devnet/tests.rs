@@ -2,10 +2,11 @@
 
 use serde_json::{Value as Json, json};
 
+use super::answers::BLOCK_SECONDS;
 use super::face::{Question, answer};
 use super::*;
 use crate::chain::suite::{TON, Through, World, pay, payee};
-use crate::chain::{Network, write_cell};
+use crate::chain::{Network, Position, write_cell};
 use crate::money::Nano;
 
 fn gift(devnet: &Devnet, to: Address, nano: u64) {
@@ -232,4 +233,35 @@ fn read(bytes: &[u8]) -> Cell {
     let cell = crate::chain::read_cell(bytes).expect("cells");
     assert_eq!(crate::chain::read_cell(&write_cell(cell.as_ref())).as_ref(), Ok(&cell));
     cell
+}
+
+#[tokio::test]
+async fn a_message_with_one_wrong_bit_is_refused_or_means_the_same() {
+    let world = World::funded(Through::Process).await;
+    world
+        .chain
+        .send(&world.sign(&[pay(payee(8), 1)], 0).bytes)
+        .await
+        .expect("taken");
+    // Looked at as ever, and then thrown away: the next one finds the wallet as it was.
+    world.devnet.set_faults(Faults {
+        lose_messages: true,
+        ..Faults::default()
+    });
+    let signed = world.sign(&[pay(payee(9), TON)], 1);
+    let mut same = 0;
+    for bit in 0..signed.bytes.len() * 8 {
+        let mut bytes = signed.bytes.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        match world.devnet.take(&bytes) {
+            Ok(hash) => {
+                assert_eq!(hash, signed.hash, "bit {bit}");
+                same += 1;
+            }
+            Err(ChainError::Refused { .. }) => {}
+            Err(error) => panic!("bit {bit}: {error}"),
+        }
+    }
+    // The import fee and the like: nobody signed them.
+    assert!(same < 20, "{same}");
 }
