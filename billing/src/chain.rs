@@ -23,6 +23,8 @@ mod toncenter;
 mod suite;
 
 pub use tycho_types::cell::{Cell, CellBuilder};
+pub use tycho_types::error::Error as CellError;
+pub use tycho_types::models::StateInit;
 
 pub use account::{AccountState, AccountStatus};
 pub use address::{Address, BadAddress, Network, WrittenAddress};

@@ -5,7 +5,7 @@ use tycho_types::models::{Account, AccountState as State, ShardAccount};
 use super::address::Address;
 use super::amount::Coins;
 use super::cell::cell_hash;
-use super::{Cell, Position};
+use super::{Cell, CellError, Position};
 use crate::hash::Hash;
 
 /// Whether there is a contract at an address.
@@ -51,7 +51,7 @@ impl AccountState {
         }
     }
 
-    pub(super) fn of(address: Address, shard: &ShardAccount) -> Result<Self, tycho_types::error::Error> {
+    pub(super) fn of(address: Address, shard: &ShardAccount) -> Result<Self, CellError> {
         let mut state = Self::nonexistent(address);
         state.last = Position {
             lt: shard.last_trans_lt,

@@ -9,9 +9,12 @@ use std::str::FromStr;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use tycho_types::cell::HashBytes;
+use tycho_types::cell::{Cell, CellBuilder, CellFamily, HashBytes, Store};
 use tycho_types::crc::crc_16;
-use tycho_types::models::{IntAddr, StdAddr};
+
+use tycho_types::models::{IntAddr, StateInit, StdAddr};
+
+use super::CellError;
 
 /// Characters of a user-friendly address: 36 bytes in base64.
 const FRIENDLY_CHARS: usize = 48;
@@ -139,6 +142,23 @@ impl Address {
         let checksum = crc_16(&bytes);
         bytes.extend_from_slice(&checksum.to_be_bytes());
         URL_SAFE.encode(bytes)
+    }
+
+    /// Where a contract with this code and data is deployed.
+    ///
+    /// # Errors
+    /// If they do not fit a cell, which those of no contract do not.
+    pub fn of_contract(init: &StateInit) -> Result<Self, CellError> {
+        let hash = CellBuilder::build_from(init)?;
+        Ok(Self::basechain(hash.repr_hash().0))
+    }
+
+    /// Writes the address into a cell, as contracts read it.
+    ///
+    /// # Errors
+    /// If there is no room for its 267 bits.
+    pub fn store(&self, cell: &mut CellBuilder) -> Result<(), CellError> {
+        self.std().store_into(cell, Cell::empty_context())
     }
 
     pub(super) fn of(address: &StdAddr) -> Self {

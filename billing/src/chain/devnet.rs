@@ -36,7 +36,7 @@ use self::store::Store;
 use super::address::Address;
 use super::amount::Coins;
 use super::message::Body;
-use super::{AccountState, ChainError, Head};
+use super::{AccountState, CellError, ChainError, Head};
 
 /// Most coins given at once: twice what there is of them on the mainnet, in nano.
 const GIFT_MAX: u128 = 10_000_000_000 * 1_000_000_000;
@@ -193,6 +193,8 @@ impl Devnet {
 
     fn make_block(&self, live: &mut Live) -> Result<Head, ChainError> {
         live.whole()?;
+        // Should the executor panic half-way, what is in memory is no chain any more.
+        live.broken = Some(DevnetError::Damaged("a block was broken off".into()));
         let made = live.state.block(self.time(live), self.0.settings.slow);
         let kept = made.and_then(|()| match &self.0.store {
             Some(store) => Ok(store.save(&live.state)?),
@@ -202,6 +204,7 @@ impl Devnet {
             live.broken = Some(DevnetError::Folder(error.to_string()));
             return Err(error);
         }
+        live.broken = None;
         Ok(live.state.head())
     }
 }
@@ -225,7 +228,7 @@ fn wall() -> u32 {
 }
 
 /// The message by which new coins come into the world: from the masterchain's zero address, as on the real chain.
-fn gift(to: Address, amount: Coins, body: &Body, lt: u64, now: u32) -> Result<Cell, tycho_types::error::Error> {
+fn gift(to: Address, amount: Coins, body: &Body, lt: u64, now: u32) -> Result<Cell, CellError> {
     let message = OwnedMessage {
         info: MsgInfo::Int(IntMsgInfo {
             src: Address::MINT.std().into(),

@@ -6,7 +6,7 @@ use tycho_types::models::{ExtInMsgInfo, Message, MessageLayout, MsgInfo, OwnedMe
 use super::address::Address;
 use super::amount::Coins;
 use super::cell::{cell_hash, read_cell};
-use super::{ChainError, EXTERNAL_BYTES_MAX};
+use super::{CellError, ChainError, EXTERNAL_BYTES_MAX};
 use crate::hash::Hash;
 
 /// Longest comment that is read or written, in bytes of UTF-8.
@@ -119,7 +119,7 @@ impl Body {
         self.0.as_slice().ok()
     }
 
-    pub(super) fn of(message: &Message<'_>) -> Result<Self, tycho_types::error::Error> {
+    pub(super) fn of(message: &Message<'_>) -> Result<Self, CellError> {
         CellBuilder::build_from(message.body).map(Self)
     }
 }
@@ -192,7 +192,7 @@ pub(super) fn external(cell: &Cell) -> Option<(Address, Body)> {
 ///
 /// # Errors
 /// None that a body which fits a message could cause.
-pub fn external_hash(to: Address, body: &Body) -> Result<Hash, tycho_types::error::Error> {
+pub fn external_hash(to: Address, body: &Body) -> Result<Hash, CellError> {
     let message = OwnedMessage {
         info: MsgInfo::ExtIn(ExtInMsgInfo {
             src: None,

@@ -1,8 +1,7 @@
 //! TON over HTTP: toncenter's API v3, as toncenter.com, other hosts of the same programs, and our devnet speak it.
 //!
-//! Answers are the index's, not the newest block's: all of one endpoint's are as of the same head. An endpoint is kept as
-//! long as it answers, since each has its own head; then the next one's turn comes, and the failed one rests. What an
-//! endpoint says is bounded, read strictly, and checked for gaps; that it is true cannot be seen from here.
+//! Answers are the index's, not the newest block's. The first endpoint that is not resting is asked, since each has its
+//! own head; one that failed rests, longer each time, and then the next one's turn comes. What an endpoint says is bounded, read strictly, and checked for gaps; that it is true cannot be seen from here.
 
 mod endpoint;
 mod http;

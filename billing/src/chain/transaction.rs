@@ -7,7 +7,7 @@ use super::address::Address;
 use super::amount::Coins;
 use super::cell::cell_hash;
 use super::message::{Body, Transfer, external_hash};
-use super::{ChainError, Position};
+use super::{CellError, ChainError, Position};
 use crate::hash::Hash;
 
 /// One transaction: a message came in, the contract (if there is one) ran, messages went out.
@@ -68,7 +68,7 @@ impl Transaction {
     }
 
     /// Reads a transaction's cell.
-    pub(super) fn read(cell: &Cell, workchain: i8, seqno: u32) -> Result<Self, tycho_types::error::Error> {
+    pub(super) fn read(cell: &Cell, workchain: i8, seqno: u32) -> Result<Self, CellError> {
         let raw = cell.parse::<Raw>()?;
         let account = Address::of(&tycho_types::models::StdAddr::new(workchain, raw.account));
         let outcome = Outcome::of(&raw.load_info()?);
@@ -141,7 +141,7 @@ impl Outcome {
     }
 }
 
-fn incoming(account: Address, message: &Message<'_>) -> Result<Incoming, tycho_types::error::Error> {
+fn incoming(account: Address, message: &Message<'_>) -> Result<Incoming, CellError> {
     Ok(match transfer(message)? {
         Some(transfer) => Incoming::Transfer(transfer),
         None => Incoming::External(external_hash(account, &Body::of(message)?)?),
@@ -149,11 +149,11 @@ fn incoming(account: Address, message: &Message<'_>) -> Result<Incoming, tycho_t
 }
 
 /// The message, if it goes between accounts.
-pub(super) fn transfer(message: &Message<'_>) -> Result<Option<Transfer>, tycho_types::error::Error> {
+pub(super) fn transfer(message: &Message<'_>) -> Result<Option<Transfer>, CellError> {
     let MsgInfo::Int(info) = &message.info else {
         return Ok(None);
     };
-    let plain = |address| Address::of_int(address).ok_or(tycho_types::error::Error::InvalidData);
+    let plain = |address| Address::of_int(address).ok_or(CellError::InvalidData);
     Ok(Some(Transfer {
         from: plain(&info.src)?,
         to: plain(&info.dst)?,

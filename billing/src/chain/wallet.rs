@@ -20,7 +20,7 @@ use super::address::{Address, Network};
 use super::amount::Coins;
 use super::cell::{cell_hash, read_cell, write_cell};
 use super::message::{BadComment, Body, external_hash};
-use super::{AccountState, Chain, ChainError, EXTERNAL_BYTES_MAX};
+use super::{AccountState, CellError, Chain, ChainError, EXTERNAL_BYTES_MAX};
 use crate::hash::Hash;
 use crate::money::Nano;
 
@@ -96,8 +96,8 @@ pub enum WalletError {
     Cells(String),
 }
 
-impl From<tycho_types::error::Error> for WalletError {
-    fn from(error: tycho_types::error::Error) -> Self {
+impl From<CellError> for WalletError {
+    fn from(error: CellError) -> Self {
         Self::Cells(error.to_string())
     }
 }
@@ -145,8 +145,7 @@ impl Wallet {
             data: Some(data(&key, id)?),
             ..StateInit::default()
         };
-        let hash = cell_hash(CellBuilder::build_from(&init)?.as_ref());
-        let address = Address::basechain(*hash.as_bytes());
+        let address = Address::of_contract(&init)?;
         Ok(Self { key, id, init, address })
     }
 

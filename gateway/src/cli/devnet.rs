@@ -88,8 +88,8 @@ pub(super) fn run(command: Devnet) -> Result<(), Failure> {
                 output::note(&format!("signals cannot be waited for: {error:#}"));
             }
         };
-        let served = serve_devnet(chain, listener, stop).await;
-        Ok(served.context("connections can no longer be accepted")?)
+        serve_devnet(chain, listener, stop).await;
+        Ok(())
     })
 }
 

@@ -11,7 +11,7 @@ use super::DevnetError;
 use super::record::Record;
 use super::rules::Rules;
 use crate::chain::address::Address;
-use crate::chain::{ChainError, Value};
+use crate::chain::{CellError, ChainError, Value};
 
 /// Marks the id of a get-method, over the checksum of its name.
 const METHOD: u32 = 0x1_0000;
@@ -38,7 +38,7 @@ pub(super) struct Place<'a> {
 }
 
 /// An account that nothing was ever sent to.
-pub(super) fn nobody() -> Result<ShardAccount, tycho_types::error::Error> {
+pub(super) fn nobody() -> Result<ShardAccount, CellError> {
     Ok(ShardAccount {
         account: Lazy::new(&OptionalAccount::EMPTY)?,
         last_trans_hash: Default::default(),
@@ -67,7 +67,7 @@ pub(super) fn execute(
         Err(TxError::Fatal(error)) => return Err(failed(&error)),
     };
     let cells = || {
-        Ok::<_, tycho_types::error::Error>(Record {
+        Ok::<_, CellError>(Record {
             address: to,
             seqno: place.seqno,
             lt: done.transaction.load()?.lt,
@@ -165,8 +165,8 @@ fn failed(error: &dyn std::fmt::Display) -> ChainError {
     ChainError::Unavailable(format!("the devnet failed: {error:#}"))
 }
 
-impl From<tycho_types::error::Error> for DevnetError {
-    fn from(error: tycho_types::error::Error) -> Self {
+impl From<CellError> for DevnetError {
+    fn from(error: CellError) -> Self {
         Self::Damaged(error.to_string())
     }
 }

@@ -4,6 +4,7 @@ use serde::Serialize;
 use tycho_types::cell::{Cell, CellBuilder};
 use tycho_types::models::{AccountState, ShardAccount, Transaction as Raw};
 
+use crate::chain::CellError;
 use crate::chain::Transaction;
 use crate::chain::address::Address;
 use crate::chain::amount::Coins;
@@ -53,19 +54,19 @@ pub struct Replay {
 }
 
 impl Record {
-    pub(super) fn transaction(&self) -> Result<Transaction, tycho_types::error::Error> {
+    pub(super) fn transaction(&self) -> Result<Transaction, CellError> {
         Transaction::read(&self.transaction, self.address.workchain(), self.seqno)
     }
 
-    pub(super) fn after(&self) -> Result<ShardAccount, tycho_types::error::Error> {
+    pub(super) fn after(&self) -> Result<ShardAccount, CellError> {
         self.after.parse()
     }
 
-    pub(super) fn raw(&self) -> Result<Raw, tycho_types::error::Error> {
+    pub(super) fn raw(&self) -> Result<Raw, CellError> {
         self.transaction.parse()
     }
 
-    pub(super) fn replay(&self, config: &str) -> Result<Replay, tycho_types::error::Error> {
+    pub(super) fn replay(&self, config: &str) -> Result<Replay, CellError> {
         let raw = self.raw()?;
         let outcome = Outcome::of(&raw.load_info()?);
         let after = self.after()?.load_account()?;
@@ -91,7 +92,7 @@ impl Record {
     }
 
     /// The record in one bag of cells: whose it is and in which block, and the four trees.
-    pub(super) fn write(&self) -> Result<Vec<u8>, tycho_types::error::Error> {
+    pub(super) fn write(&self) -> Result<Vec<u8>, CellError> {
         let mut root = CellBuilder::new();
         root.store_u8(self.address.workchain().cast_unsigned())?;
         root.store_raw(self.address.id(), 256)?;

@@ -9,6 +9,7 @@ use tycho_types::models::{
 };
 
 use super::DevnetError;
+use crate::chain::CellError;
 use crate::chain::cell::{read_cell, write_base64};
 
 /// The configuration's cells, in one bag.
@@ -25,7 +26,7 @@ pub(super) struct Rules {
 impl Rules {
     /// The rules as of `now`, in Unix seconds: prices of storage change with time.
     pub(super) fn new(now: u32) -> Result<Self, DevnetError> {
-        let unreadable = |error: tycho_types::error::Error| DevnetError::Damaged(format!("the configuration: {error}"));
+        let unreadable = |error: CellError| DevnetError::Damaged(format!("the configuration: {error}"));
         let cell = read_cell(CONFIG).map_err(|error| DevnetError::Damaged(error.to_string()))?;
         let config = parse(cell.clone(), now).map_err(unreadable)?;
         Ok(Self { config, cell })
@@ -52,9 +53,9 @@ impl Rules {
 /// Reads the configuration past two places where the executor's crate is behind the mainnet: it knows `workchain#a6` and
 /// not `workchain_v2#a7`, so it is shown a plain one while contracts see the original; and it takes the mainnet's limit of
 /// a masterchain account's cells for one of an account's bits.
-fn parse(cell: Cell, now: u32) -> Result<ParsedConfig, tycho_types::error::Error> {
+fn parse(cell: Cell, now: u32) -> Result<ParsedConfig, CellError> {
     let params = BlockchainConfigParams::from_raw(cell);
-    let address = params.as_dict().get(0)?.ok_or(tycho_types::error::Error::InvalidData)?;
+    let address = params.as_dict().get(0)?.ok_or(CellError::InvalidData)?;
     let mut plain = params.clone();
     let mut workchains = Dict::<i32, WorkchainDescription>::new();
     workchains.set(0, basechain())?;

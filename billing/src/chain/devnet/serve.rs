@@ -1,7 +1,6 @@
 //! Serves the devnet's face over HTTP/1.1. It is for trying: whoever can connect may ask for coins.
 
 use std::convert::Infallible;
-use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,14 +20,13 @@ use super::face::{Answer, Question, answer};
 const REQUEST_BYTES_MAX: usize = 256 << 10;
 /// Connections at a time; others wait.
 const CONNECTIONS_MAX: usize = 256;
+/// How long nobody is let in after a connection could not be accepted: most often, too many files are open.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// A request's head that is not there by then is given up.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Serves toncenter's API (v2 and v3, as far as this crate's client needs it) on `listener` until `stop`.
-///
-/// # Errors
-/// What the listener says when it can no longer accept.
-pub async fn serve_devnet(devnet: Devnet, listener: TcpListener, stop: impl Future<Output = ()>) -> io::Result<()> {
+pub async fn serve_devnet(devnet: Devnet, listener: TcpListener, stop: impl Future<Output = ()>) {
     let mut connections = JoinSet::new();
     tokio::pin!(stop);
     loop {
@@ -36,13 +34,17 @@ pub async fn serve_devnet(devnet: Devnet, listener: TcpListener, stop: impl Futu
             () = &mut stop => break,
             _ = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => {
-                let (stream, _) = accepted?;
-                connections.spawn(connection(devnet.clone(), stream));
+                match accepted {
+                    Ok((stream, _)) => drop(connections.spawn(connection(devnet.clone(), stream))),
+                    Err(error) => {
+                        tracing::warn!(%error, "a connection could not be accepted");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                }
             }
         }
     }
     connections.shutdown().await;
-    Ok(())
 }
 
 async fn connection(devnet: Devnet, stream: TcpStream) {

@@ -12,7 +12,7 @@ use super::record::Record;
 use super::rules::Rules;
 use crate::chain::address::Address;
 use crate::chain::message::External;
-use crate::chain::{AccountState, ChainError, Head, Position, Value};
+use crate::chain::{AccountState, CellError, ChainError, Head, Position, Value};
 
 /// Most transactions in one block; what is left comes in the next.
 const BLOCK_TRANSACTIONS_MAX: usize = 10_000;
@@ -195,6 +195,6 @@ impl State {
     }
 }
 
-pub(super) fn damaged(error: tycho_types::error::Error) -> ChainError {
+pub(super) fn damaged(error: CellError) -> ChainError {
     ChainError::Damaged(format!("the devnet's state: {error}"))
 }

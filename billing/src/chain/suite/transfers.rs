@@ -14,8 +14,15 @@ both![
     what_the_wallet_cannot_afford_is_skipped_and_the_rest_is_paid,
     a_get_method_takes_and_gives_values,
     a_contract_is_deployed_by_a_payment,
+    an_older_wallet_is_paid_like_any_other,
     what_is_no_message_is_refused,
 ];
+
+/// The code of wallet v4r2, which most people have had before v5r1; and its hash, as explorers list it.
+const OLDER: (&[u8], &str) = (
+    include_bytes!("v4r2.boc"),
+    "feb5ff6820e2ff0d9483e7e0d62c817d846789fb4ae580c878866d959dabd5c0",
+);
 
 async fn a_first_message_deploys_the_wallet_and_pays(through: Through) {
     let world = World::funded(through).await;
@@ -250,6 +257,49 @@ async fn a_contract_is_deployed_by_a_payment(through: Through) {
     assert!(
         matches!(theirs.as_slice(), [got] if got.succeeded() && got.credited().is_some()),
         "{theirs:?}"
+    );
+}
+
+async fn an_older_wallet_is_paid_like_any_other(through: Through) {
+    let world = World::funded(through).await;
+    let mut data = CellBuilder::new();
+    data.store_u32(0).expect("room");
+    data.store_u32(698_983_191).expect("room");
+    data.store_raw(&[5; 32], 256).expect("room");
+    data.store_bit_zero().expect("room");
+    let init = StateInit {
+        code: Some(read_cell(OLDER.0).expect("cells")),
+        data: Some(data.build().expect("a cell")),
+        ..StateInit::default()
+    };
+    let to = Address::of_contract(&init).expect("an address");
+    let first = Payment {
+        init: Some(init),
+        ..pay(to, TON)
+    };
+    let second = Payment {
+        bounce: true,
+        ..pay(to, TON).with_comment("epoch 7").expect("a comment")
+    };
+    world
+        .chain
+        .send(&world.sign(&[first, second], 0).bytes)
+        .await
+        .expect("taken");
+    let state = world.chain.account(to).await.expect("an account");
+    let code = state.code_hash.map(|hash| hash.to_string());
+    assert_eq!((state.status, code.as_deref()), (AccountStatus::Active, Some(OLDER.1)));
+    let theirs = world.history(to).await;
+    let got: Vec<_> = theirs
+        .iter()
+        .filter_map(Transaction::credited)
+        .map(|got| got.body.comment())
+        .collect();
+    assert_eq!(got, [Ok(None), Ok(Some("epoch 7".into()))]);
+    let kept = state.balance.nano().expect("an amount").get();
+    assert!(
+        (2 * TON - TON / 100..2 * TON).contains(&kept),
+        "all but its own fees: {kept}"
     );
 }
 

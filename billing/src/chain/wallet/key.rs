@@ -1,6 +1,10 @@
 //! The wallet's secret: from 24 words, from a seed, or new. Wiped when dropped, and never printed.
 
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use hmac::{Hmac, KeyInit, Mac};
@@ -13,6 +17,8 @@ use crate::hash::{Hash, parse_hex};
 
 /// The English words of BIP-39, one a line.
 const WORDS: &str = include_str!("words.txt");
+/// Longest secret in a file, in bytes: 24 words of eight letters, and room.
+const SECRET_BYTES_MAX: usize = 1_024;
 /// Words of a wallet's secret.
 const WORDS_COUNT: usize = 24;
 /// Rounds from the words to the key (TON's own derivation, not BIP-39's).
@@ -32,6 +38,12 @@ pub enum WalletKeyError {
     /// A word that is not in the list, by its place.
     #[error("word {0} of the wallet's secret is not one of the 2,048 words")]
     Word(usize),
+    /// The file cannot be read.
+    #[error("the wallet's secret cannot be read from {0}")]
+    File(String),
+    /// Others than its owner may read the file.
+    #[error("{0} holds a wallet's secret and must be readable by its owner only: chmod 600 it")]
+    Exposed(String),
     /// The words are right, and do not belong together.
     #[error("the words of the wallet's secret do not belong together: one is wrong, or they are not in order")]
     Checksum,
@@ -61,6 +73,23 @@ impl WalletKey {
             Some(seed) => Ok(Self::from_seed(&seed)),
             None => Self::from_words(secret),
         }
+    }
+
+    /// Reads the secret in a file that only its owner may read.
+    ///
+    /// # Errors
+    /// [`WalletKeyError`]
+    pub fn load(path: &Path) -> Result<Self, WalletKeyError> {
+        let unreadable = |error: io::Error| WalletKeyError::File(format!("{}: {error}", path.display()));
+        let file = File::open(path).map_err(unreadable)?;
+        let mode = file.metadata().map_err(unreadable)?.permissions().mode();
+        if mode & 0o077 != 0 {
+            return Err(WalletKeyError::Exposed(path.display().to_string()));
+        }
+        let mut secret = Zeroizing::new(String::with_capacity(SECRET_BYTES_MAX));
+        let bytes_max = u64::try_from(SECRET_BYTES_MAX).unwrap_or(u64::MAX);
+        file.take(bytes_max).read_to_string(&mut secret).map_err(unreadable)?;
+        Self::parse(&secret)
     }
 
     /// The key of 24 words, as wallets show them. Words with a password are not supported.

@@ -69,6 +69,27 @@ fn a_wrong_secret_says_what_is_wrong_and_not_what_it_is() {
 }
 
 #[test]
+fn a_secret_in_a_file_is_for_its_owner() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("wallet.key");
+    let refused = |path: &std::path::Path| WalletKey::load(path).expect_err("no secret");
+    assert!(matches!(refused(&path), WalletKeyError::File(_)));
+    std::fs::write(&path, format!("{WORDS}\n")).expect("a file");
+    let allow = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("a mode");
+    allow(0o640);
+    assert!(matches!(refused(&path), WalletKeyError::Exposed(_)));
+    allow(0o600);
+    let key = WalletKey::load(&path).expect("a key");
+    assert_eq!(key.public(), WalletKey::parse(WORDS).expect("a key").public());
+    std::fs::write(&path, "rug ".repeat(1_000)).expect("a file");
+    assert_eq!(refused(&path), WalletKeyError::Count(256));
+    std::fs::write(&path, [0xff; 9]).expect("a file");
+    assert!(matches!(refused(&path), WalletKeyError::File(_)));
+}
+
+#[test]
 fn the_code_is_the_one_that_runs_on_the_mainnet() {
     let code = read_cell(CODE).expect("cells");
     assert_eq!(cell_hash(code.as_ref()).to_string(), CODE_HASH);

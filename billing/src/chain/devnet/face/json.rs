@@ -16,7 +16,7 @@ use crate::chain::cell::{cell_hash, read_base64, write_base64};
 use crate::chain::message::{Body, external_hash};
 use crate::chain::toncenter::StackEntry;
 use crate::chain::transaction::transfer;
-use crate::chain::{Cell, Head, Value};
+use crate::chain::{Cell, CellError, Head, Value};
 use crate::hash::Hash;
 
 /// The masterchain's only shard, as v2 writes it.
@@ -24,7 +24,7 @@ const SHARD_V2: &str = "-9223372036854775808";
 /// The same as v3 writes it.
 const SHARD: &str = "8000000000000000";
 
-type Read<T> = Result<T, tycho_types::error::Error>;
+type Read<T> = Result<T, CellError>;
 
 pub(super) fn hash(hash: Hash) -> String {
     STANDARD.encode(hash.as_bytes())
