@@ -35,7 +35,7 @@ pub use message::{BadComment, Body, COMMENT_BYTES_MAX, Transfer, external_hash};
 pub use toncenter::{BadEndpoint, Endpoint, Toncenter, ToncenterSettings};
 pub use transaction::{Incoming, Transaction};
 pub use value::Value;
-pub use wallet::{BATCH_MAX, Payment, Signed, Unsigned, Wallet, WalletError, WalletKey, WalletKeyError};
+pub use wallet::{BATCH_MAX, FEE_MAX, Payment, Signed, Unsigned, Wallet, WalletError, WalletKey, WalletKeyError};
 
 use crate::hash::Hash;
 

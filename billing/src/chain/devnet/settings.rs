@@ -11,7 +11,7 @@ pub struct DevnetSettings {
     pub folder: Option<PathBuf>,
     /// Who moves its clock.
     pub time: DevnetTime,
-    /// Whether blocks are only made when [`Devnet::block`] says so, rather than whenever a message comes in.
+    /// Whether blocks are only made when [`Devnet::block`](super::Devnet::block) says so, rather than whenever a message comes in.
     pub on_demand: bool,
     /// Whether a message between accounts takes a block for each step, as it may between shards.
     pub slow: bool,
@@ -20,7 +20,7 @@ pub struct DevnetSettings {
 /// Who moves a devnet's clock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum DevnetTime {
-    /// [`Devnet::advance`], and nothing else.
+    /// [`Devnet::advance`](super::Devnet::advance), and nothing else.
     #[default]
     Steered,
     /// The machine's clock.

@@ -11,6 +11,7 @@ both![
     a_wallet_without_coins_takes_nothing,
     a_transfer_that_bounces_comes_back,
     a_batch_pays_254_at_once,
+    fees_stay_below_their_bound,
     what_the_wallet_cannot_afford_is_skipped_and_the_rest_is_paid,
     a_get_method_takes_and_gives_values,
     a_contract_is_deployed_by_a_payment,
@@ -207,6 +208,31 @@ async fn a_batch_pays_254_at_once(through: Through) {
     assert_eq!(told, wanted, "in the order of the batch");
     let cost = (before - paid - world.balance(world.wallet.address())) / 254;
     assert!(cost < 200_000, "{cost} nano per payee");
+}
+
+async fn fees_stay_below_their_bound(through: Through) {
+    let world = World::funded(through).await;
+    let me = world.wallet.address();
+    let long = "x".repeat(COMMENT_BYTES_MAX);
+    // The first deploys the wallet as well.
+    for (seqno, payments, comment) in [
+        (0, 1, long.as_str()),
+        (1, 1, ""),
+        (2, 1, &long),
+        (3, 20, &long),
+        (4, 20, ""),
+    ] {
+        let to = |n| pay(payee(n), 1).with_comment(comment).expect("a comment");
+        let batch: Vec<_> = (1..=payments).map(to).collect();
+        let before = world.balance(me);
+        world.chain.send(&world.sign(&batch, seqno).bytes).await.expect("taken");
+        let fees = before - world.balance(me) - u64::from(payments);
+        assert!(
+            fees < FEE_MAX.get() * u64::from(payments),
+            "{payments} {}: {fees}",
+            comment.len()
+        );
+    }
 }
 
 async fn what_the_wallet_cannot_afford_is_skipped_and_the_rest_is_paid(through: Through) {

@@ -114,6 +114,11 @@ async fn what_one_endpoint_does_not_answer_another_does() {
         .expect("an address");
     let chain = client(&[&format!("http://{gone}"), &good.url]);
     assert!(chain.head().await.is_ok());
+    // One that speaks no TLS where it should: it is told nothing.
+    let plain = Canned::start(200, Some(b"{}")).await;
+    let chain = client(&[&plain.url.replace("http:", "https:"), &good.url]);
+    assert!(chain.head().await.is_ok());
+    assert_eq!(plain.times(), 0);
     // With nobody else, the failure is told.
     let bad = Canned::start(500, Some(b"")).await;
     let failed = client(&[&bad.url]).head().await;

@@ -159,6 +159,7 @@ fn the_same_order_gives_the_same_bytes_and_any_other_gives_others() {
     };
     let first = signed(&[payment(2)], 7, 100);
     assert_eq!(first, signed(&[payment(2)], 7, 100));
+    assert_eq!(Signed::of(first.bytes.clone()), Ok(first.clone()));
     let others = [
         signed(&[payment(3)], 7, 100),
         signed(&[payment(2)], 8, 100),
