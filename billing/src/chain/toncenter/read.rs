@@ -220,8 +220,9 @@ struct BouncePhase {
 
 #[derive(Deserialize)]
 struct Msg {
-    source: Option<Address>,
-    destination: Option<Address>,
+    /// Of a log, the receiver may be any text.
+    source: Option<String>,
+    destination: Option<String>,
     value: Option<Digits>,
     bounce: Option<bool>,
     bounced: Option<bool>,
@@ -250,8 +251,8 @@ impl Tx {
     fn read(self, seqno: u32) -> Result<Transaction, ChainError> {
         let mut outgoing = Vec::new();
         for message in self.out_msgs {
-            // One without a receiver is a log.
-            if message.destination.is_some() {
+            // One that carries no value, not even zero, is a log.
+            if message.value.is_some() {
                 outgoing.push(message.transfer()?);
             }
         }
@@ -284,9 +285,14 @@ impl Tx {
     }
 }
 
+fn address(text: Option<&str>) -> Result<Address, ChainError> {
+    let address = text.and_then(|text| text.parse().ok());
+    address.ok_or_else(|| ChainError::damaged("a message without an address"))
+}
+
 impl Msg {
     fn incoming(self, account: Address) -> Result<Incoming, ChainError> {
-        if self.destination != Some(account) {
+        if address(self.destination.as_deref())? != account {
             return Err(ChainError::damaged("a message to another account"));
         }
         if self.source.is_some() {
@@ -299,8 +305,8 @@ impl Msg {
     fn transfer(self) -> Result<Transfer, ChainError> {
         let missing = || ChainError::damaged("a message without all that one has");
         Ok(Transfer {
-            from: self.source.ok_or_else(missing)?,
-            to: self.destination.ok_or_else(missing)?,
+            from: address(self.source.as_deref())?,
+            to: address(self.destination.as_deref())?,
             value: self.value.as_ref().ok_or_else(missing)?.coins()?,
             bounce: self.bounce.ok_or_else(missing)?,
             bounced: self.bounced.ok_or_else(missing)?,

@@ -419,8 +419,8 @@ fn a_bounce_and_a_log_are_seen_as_what_they_are() {
     let mut page = page();
     let transaction = &mut page["transactions"][0];
     transaction["description"]["bounce"] = json!({ "type": "ok" });
-    let log = json!({ "source": transaction["account"], "destination": null });
-    transaction["out_msgs"] = json!([log]);
+    let log = |to: Json| json!({ "source": transaction["account"], "destination": to, "value": null });
+    transaction["out_msgs"] = json!([log(json!(null)), log(json!("EXT:7"))]);
     let read = read::transactions(page.to_string().as_bytes()).expect("a page");
     assert!(
         matches!(read.as_slice(), [one] if one.credited().is_none() && one.outgoing.is_empty()),

@@ -198,6 +198,11 @@ fn message(message: &Message<'_>, to: Option<Address>) -> Read<Json> {
             "created_lt": transfer.created_lt.to_string(), "created_at": info.created_at.to_string(),
             "import_fee": null,
         }),
+        (_, MsgInfo::ExtOut(info)) => json!({
+            "source": Address::of_int(&info.src).map(raw), "destination": null, "value": null, "bounce": null,
+            "bounced": null, "fwd_fee": null, "ihr_fee": null, "ihr_disabled": null,
+            "created_lt": info.created_lt.to_string(), "created_at": info.created_at.to_string(), "import_fee": null,
+        }),
         _ => json!({
             "source": null, "destination": to.map(raw), "value": null, "bounce": null, "bounced": null,
             "fwd_fee": null, "ihr_fee": null, "ihr_disabled": null, "created_lt": null, "created_at": null,
