@@ -43,9 +43,12 @@ const GIFT_MAX: u128 = 10_000_000_000 * 1_000_000_000;
 /// Where the clock of a new devnet with steered time stands, in Unix seconds: 2026-11-01.
 const GENESIS: u32 = 1_793_491_200;
 
-/// A chain in this process. Clones are the same chain.
+/// A chain in this process. Clones are the same chain, seen through the same faults.
 #[derive(Clone)]
-pub struct Devnet(Arc<Inner>);
+pub struct Devnet {
+    inner: Arc<Inner>,
+    faults: Arc<Mutex<Faults>>,
+}
 
 struct Inner {
     settings: DevnetSettings,
@@ -55,7 +58,6 @@ struct Inner {
 
 struct Live {
     state: State,
-    faults: Faults,
     /// The steered clock, in Unix seconds.
     now: u32,
     /// Why blocks can no longer be kept. Memory is ahead of the file then, and nothing more is said or done.
@@ -65,7 +67,7 @@ struct Live {
 impl std::fmt::Debug for Devnet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Devnet")
-            .field("settings", &self.0.settings)
+            .field("settings", &self.inner.settings)
             .finish_non_exhaustive()
     }
 }
@@ -90,31 +92,43 @@ impl Devnet {
         let live = Live {
             now: now.max(state.head().time),
             state,
-            faults: Faults::default(),
             broken: None,
         };
-        Ok(Self(Arc::new(Inner {
+        let inner = Inner {
             settings,
             store,
             live: Mutex::new(live),
-        })))
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+            faults: Arc::default(),
+        })
+    }
+
+    /// The same chain through faults of its own, as another endpoint would show it. None are on yet.
+    #[must_use]
+    pub fn view(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            faults: Arc::default(),
+        }
     }
 
     /// Turns faults on and off.
     pub fn set_faults(&self, faults: Faults) {
-        self.0.live.lock().faults = faults;
+        *self.faults.lock() = faults;
     }
 
     /// Moves the steered clock forward.
     pub fn advance(&self, seconds: u32) {
-        let mut live = self.0.live.lock();
+        let mut live = self.inner.live.lock();
         live.now = live.now.saturating_add(seconds);
     }
 
     /// The time now, in Unix seconds: what the next block will say.
     #[must_use]
     pub fn now(&self) -> u32 {
-        self.time(&self.0.live.lock())
+        self.time(&self.inner.live.lock())
     }
 
     /// Makes a block.
@@ -122,7 +136,7 @@ impl Devnet {
     /// # Errors
     /// [`ChainError::Unavailable`] if it cannot be kept: the devnet is of no use from then on.
     pub fn block(&self) -> Result<Head, ChainError> {
-        self.make_block(&mut self.0.live.lock())
+        self.make_block(&mut self.inner.live.lock())
     }
 
     /// Gives `to` new coins by a transfer that stays, and makes a block.
@@ -137,7 +151,7 @@ impl Devnet {
                 reason,
             });
         }
-        let mut live = self.0.live.lock();
+        let mut live = self.inner.live.lock();
         let now = self.time(&live);
         let message = gift(to, amount, body, live.state.lt, now).map_err(damaged)?;
         live.state.queue.push_back(message);
@@ -149,7 +163,7 @@ impl Devnet {
     /// # Errors
     /// [`ChainError::Damaged`], which would be a fault of the devnet.
     pub fn truth(&self, address: Address) -> Result<AccountState, ChainError> {
-        self.0.live.lock().state.account(address, u32::MAX)
+        self.inner.live.lock().state.account(address, u32::MAX)
     }
 
     /// Every transaction there was, as another executor can run it, oldest first; those before number `from` are left out.
@@ -158,7 +172,7 @@ impl Devnet {
     /// [`ChainError::Damaged`], which would be a fault of the devnet.
     pub fn replays(&self, from: usize) -> Result<Vec<Replay>, ChainError> {
         let (config, history) = {
-            let live = self.0.live.lock();
+            let live = self.inner.live.lock();
             let history: Vec<_> = live.state.history.iter().skip(from).cloned().collect();
             (live.state.rules.text(), history)
         };
@@ -185,7 +199,7 @@ impl Devnet {
     }
 
     fn time(&self, live: &Live) -> u32 {
-        match self.0.settings.time {
+        match self.inner.settings.time {
             DevnetTime::Steered => live.now,
             DevnetTime::Wall => wall().max(live.state.head().time),
         }
@@ -195,8 +209,8 @@ impl Devnet {
         live.whole()?;
         // Should the executor panic half-way, what is in memory is no chain any more.
         live.broken = Some(DevnetError::Damaged("a block was broken off".into()));
-        let made = live.state.block(self.time(live), self.0.settings.slow);
-        let kept = made.and_then(|()| match &self.0.store {
+        let made = live.state.block(self.time(live), self.inner.settings.slow);
+        let kept = made.and_then(|()| match &self.inner.store {
             Some(store) => Ok(store.save(&live.state)?),
             None => Ok(()),
         });
@@ -212,13 +226,6 @@ impl Devnet {
 impl Live {
     fn whole(&self) -> Result<(), ChainError> {
         self.broken.clone().map_or(Ok(()), |error| Err(error.into()))
-    }
-
-    fn reachable(&self) -> Result<(), ChainError> {
-        if self.faults.down {
-            return Err(ChainError::Unavailable("the devnet is down".into()));
-        }
-        self.whole()
     }
 }
 

@@ -7,7 +7,7 @@ use tycho_types::cell::Cell;
 use super::execute::not_accepted;
 use super::record::Record;
 use super::state::{State, Waiting, damaged};
-use super::{Devnet, DevnetTime, Inner};
+use super::{Devnet, DevnetTime, Faults, Inner};
 use crate::chain::address::Address;
 use crate::chain::message::External;
 use crate::chain::transaction::check_page;
@@ -20,14 +20,24 @@ pub(super) const BLOCK_SECONDS: u32 = 5;
 impl Devnet {
     /// What a reader may see, and as of when.
     fn reading<T>(&self, read: impl FnOnce(&State, Head) -> Result<T, ChainError>) -> Result<T, ChainError> {
-        let live = self.0.live.lock();
-        live.reachable()?;
-        read(&live.state, live.state.head_before(live.faults.lag_blocks))
+        let faults = self.reachable()?;
+        let live = self.inner.live.lock();
+        live.whole()?;
+        read(&live.state, live.state.head_before(faults.lag_blocks))
+    }
+
+    /// The faults that are on, unless they let nobody through.
+    fn reachable(&self) -> Result<Faults, ChainError> {
+        let faults = *self.faults.lock();
+        if faults.down {
+            return Err(ChainError::Unavailable("the devnet is down".into()));
+        }
+        Ok(faults)
     }
 
     /// The head. By the machine's clock blocks are made whether anything happens or not; here, when somebody looks.
     pub(super) fn read_head(&self) -> Result<Head, ChainError> {
-        let Inner { settings, live, .. } = &*self.0;
+        let Inner { settings, live, .. } = &*self.inner;
         if settings.time == DevnetTime::Wall && !settings.on_demand {
             let mut live = live.lock();
             let age = self.time(&live).saturating_sub(live.state.head().time);
@@ -59,7 +69,7 @@ impl Devnet {
         after: Position,
         limit: usize,
     ) -> Result<Vec<Arc<Record>>, ChainError> {
-        let lie = self.0.live.lock().faults.lie;
+        let lie = self.faults.lock().lie;
         let mut page = self.reading(|state, head| Ok(state.after(address, after, head.seqno, limit)))?;
         if let Some(lie) = lie {
             lie.tell(&mut page);
@@ -73,11 +83,11 @@ impl Devnet {
 
     /// Takes an external message as a node does: tries it, and passes it on to the next block.
     pub(super) fn take(&self, message: &[u8]) -> Result<Hash, ChainError> {
-        let mut live = self.0.live.lock();
-        live.reachable()?;
+        let faults = self.reachable()?;
+        let mut live = self.inner.live.lock();
+        live.whole()?;
         let message = External::read(message)?;
         live.state.check(&message, self.time(&live))?;
-        let faults = live.faults;
         if let Some(exit_code) = faults.refuse_messages {
             return Err(not_accepted(Some(exit_code)));
         }
@@ -93,7 +103,7 @@ impl Devnet {
             live.state.waiting.push(waiting.clone());
         }
         live.state.waiting.push(waiting);
-        if !self.0.settings.on_demand {
+        if !self.inner.settings.on_demand {
             self.make_block(&mut live)?;
         }
         if faults.lose_answers {

@@ -69,7 +69,7 @@ fn by_the_machines_clock_a_block_is_made_for_whoever_looks() {
     let first = devnet.read_head().expect("a head");
     assert!(first.time.abs_diff(wall()) <= BLOCK_SECONDS);
     // As if it had slept.
-    devnet.0.live.lock().state.blocks = vec![first.time - BLOCK_SECONDS];
+    devnet.inner.live.lock().state.blocks = vec![first.time - BLOCK_SECONDS];
     let next = devnet.read_head().expect("a head");
     assert_eq!(next.seqno, first.seqno + 1);
     assert!(next.time >= first.time);

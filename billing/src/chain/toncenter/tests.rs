@@ -182,6 +182,60 @@ async fn a_lying_endpoint_is_passed_over() {
 }
 
 #[tokio::test]
+async fn a_history_is_read_on_from_endpoint_to_endpoint() {
+    let world = World::funded(Through::Process).await;
+    let me = world.wallet.address();
+    let views = [world.devnet.view(), world.devnet.view(), world.devnet.view()];
+    let servers = [
+        Server::start(&views[0]).await,
+        Server::start(&views[1]).await,
+        Server::start(&views[2]).await,
+    ];
+    let chain = client(&servers.each_ref().map(|server| server.url.as_str()));
+    let (mut known, mut after) = (Vec::new(), Position::START);
+    // In each round another one lags, is down, or leaves something out.
+    for round in 0..12_u32 {
+        for n in 0..3 {
+            world.give(me, u64::from(round * 3 + n + 1), "");
+        }
+        for (view, turn) in views.iter().zip(round..) {
+            view.set_faults(match turn % 4 {
+                0 => Faults {
+                    lag_blocks: 5,
+                    ..Faults::default()
+                },
+                1 => Faults {
+                    down: true,
+                    ..Faults::default()
+                },
+                2 => Faults {
+                    lie: Some(crate::chain::Lie::Omit),
+                    ..Faults::default()
+                },
+                _ => Faults::default(),
+            });
+        }
+        // All three may be of no use for a while; what was read stays right.
+        if let Ok(page) = chain.transactions(me, after, 10).await {
+            after = page.last().map_or(after, |last| last.at);
+            known.extend(page);
+        }
+    }
+    views.iter().for_each(|view| view.set_faults(Faults::default()));
+    while let Some(page) = chain
+        .transactions(me, after, 10)
+        .await
+        .ok()
+        .filter(|page| !page.is_empty())
+    {
+        after = page.last().map_or(after, |last| last.at);
+        known.extend(page);
+    }
+    assert_eq!(known, world.history(me).await, "each once, in order, whoever told it");
+    assert_eq!(known.len(), 37);
+}
+
+#[tokio::test]
 async fn the_key_goes_to_its_endpoint_only() {
     let (mine, other) = (Canned::start(500, Some(b"")).await, Canned::start(500, Some(b"")).await);
     let endpoints = vec![
