@@ -3,6 +3,8 @@
 //! This crate decides amounts (prices, fees, quotes), keeps the ledger (deposits, holds, posts) and signs receipts.
 //! It leaves to the gateway what was counted and when to settle, and to the router which provider is worth its price.
 //!
+//! What passes between it and TON is in [`chain`].
+//!
 //! Two implementations of [`Ledger`] ship and pass one suite: [`EmbeddedLedger`] (one machine, durable on disk) and
 //! [`RedisLedger`] (shared by several gateways).
 // Tests may count on their fingers.
@@ -30,6 +32,9 @@ mod verify;
 mod ledger;
 
 mod seal;
+
+#[cfg(feature = "ton")]
+pub mod chain;
 
 mod embedded;
 mod redis;

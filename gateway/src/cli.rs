@@ -5,6 +5,7 @@
 mod accounts;
 mod audit;
 mod config;
+mod devnet;
 mod epochs;
 mod expiry;
 mod flags;
@@ -85,6 +86,8 @@ enum Command {
     /// Check or explain the configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Run a TON chain on this machine, for trying.
+    Devnet(devnet::Devnet),
 }
 
 #[derive(Args)]
@@ -134,6 +137,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Epochs(command) => epochs::run(command),
         Command::Receipts(command) => receipts::run(command),
         Command::Config(command) => config::run(command),
+        Command::Devnet(command) => devnet::run(command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -233,7 +233,7 @@ async fn accept(app: &Arc<App>, listener: &tokio::net::TcpListener, workers: &mu
     }
 }
 
-async fn stop_signal() -> anyhow::Result<&'static str> {
+pub(crate) async fn stop_signal() -> anyhow::Result<&'static str> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(tokio::select! {

@@ -379,6 +379,7 @@ fn help_is_no_failure_and_has_examples() {
         &["accounts", "--help"],
         &["keys", "--help"],
         &["config", "--help"],
+        &["devnet", "--help"],
     ] {
         let ran = run(dir.path(), args);
         assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{args:?}");
@@ -582,4 +583,52 @@ fn a_bucket_is_not_reached_in_the_open_because_a_variable_says_so() {
             ran.err
         );
     }
+}
+
+#[test]
+fn a_devnet_runs_alone_and_goes_on_where_it_stood() {
+    use filature_billing::chain::{Address, Chain, Endpoint, Toncenter, ToncenterSettings};
+
+    let dir = tempfile::tempdir().expect("a folder");
+    let address = Address::basechain([9; 32]);
+    let faucet = format!("{address}=2.5");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let mut seqnos = Vec::new();
+    for killed in [true, false] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_filature"));
+        command
+            .current_dir(dir.path())
+            .env_clear()
+            .args([
+                "devnet",
+                "--listen",
+                "127.0.0.1:0",
+                "--data",
+                "chain",
+                "--faucet",
+                &faucet,
+                "--json",
+            ])
+            .stdout(Stdio::piped());
+        let mut devnet = Gateway(command.spawn().expect("the program starts"));
+        let out = devnet.0.stdout.take().expect("its output");
+        let mut read = serde_json::Deserializer::from_reader(out).into_iter::<Value>();
+        let running = read.next().expect("an answer").expect("JSON");
+        assert_eq!(text(&running, "/accounts/0/balance"), "2500000000");
+        let endpoint = Endpoint::parse(text(&running, "/endpoint"), None).expect("an endpoint");
+        let chain = Toncenter::new(ToncenterSettings::new(vec![endpoint])).expect("a client");
+        let (state, head) = runtime.block_on(async { (chain.account(address).await, chain.head().await) });
+        assert_eq!(state.expect("an account").balance.get(), 2_500_000_000);
+        seqnos.push(head.expect("a head").seqno);
+        if !killed {
+            assert_eq!(devnet.stop(), Some(0));
+        }
+    }
+    assert!(seqnos[0] <= seqnos[1], "{seqnos:?}");
+    let wrong = run(dir.path(), &["devnet", "--faucet", "nobody=1"]);
+    assert_eq!(wrong.code, 2, "{}", wrong.err);
+    assert!(wrong.err.contains("an address is 48 characters"), "{}", wrong.err);
 }
