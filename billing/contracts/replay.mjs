@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline';
 import { Cell, loadShardAccount, loadTransaction } from '@ton/core';
 import { Executor } from '@ton/sandbox';
 
-const defaultConfig = readFileSync(new URL('config-2026.boc', import.meta.url)).toString('base64');
+const defaultConfig = readFileSync(new URL('../src/chain/devnet/config.boc', import.meta.url)).toString('base64');
 
 /** Runs one line's transaction. `config` is the network's configuration as a bag of cells in base64. */
 async function replay(executor, line, config) {

@@ -8,7 +8,7 @@ import { providerTag, tree } from '../js/merkle.mjs';
 import { bodies, constants, getters, nano, stateInit, terms } from '../js/settlement.mjs';
 
 /** A cut-down copy of mainnet's configuration of 2026. */
-export const config = Cell.fromBoc(readFileSync(new URL('../config-2026.boc', import.meta.url)))[0];
+export const config = Cell.fromBoc(readFileSync(new URL('../../src/chain/devnet/config.boc', import.meta.url)))[0];
 export const hash = (text) => createHash('sha256').update(text).digest();
 /** A Monday, 12:00 UTC. */
 export const START = 1_795_435_200;
