@@ -9,6 +9,7 @@ mod entry;
 mod holds;
 mod keys;
 mod leases;
+mod outside;
 mod reading;
 mod settings;
 mod state;
@@ -31,7 +32,8 @@ use crate::id::{AccountId, CallId, KeyId, ProviderId};
 use crate::key::{KeyChange, KeyHash, KeyRecord};
 use crate::ledger::{
     Account, Admission, AuditEntry, Cursor, Deposit, Deposited, Earnings, KeyUse, Ledger, LedgerError, LedgerShard,
-    Posted, Reserve, ReserveError, Reserved, Swept, Totals, Usage, check_text, days,
+    Posted, Reserve, ReserveError, Reserved, Swept, Totals, Uncredited, Usage, Withdraw, Withdrawal, WithdrawalStep,
+    Withdrawn, check_text, days,
 };
 use crate::money::Nano;
 use crate::record::UsageRecord;
@@ -53,6 +55,8 @@ pub fn open_embedded(dir: &Path) -> Result<EmbeddedLedger, LedgerError> {
 pub struct EmbeddedLedger {
     shared: Arc<Shared>,
     writer: Option<JoinHandle<()>>,
+    /// One withdrawal at a time, so that one asked for twice is not weighed against what is left behind itself.
+    withdrawing: tokio::sync::Mutex<()>,
 }
 
 impl EmbeddedLedger {
@@ -74,11 +78,29 @@ impl EmbeddedLedger {
         Ok(Self {
             shared,
             writer: Some(writer),
+            withdrawing: tokio::sync::Mutex::default(),
         })
     }
 }
 
 impl EmbeddedLedger {
+    /// Takes the money for a withdrawal and writes it down. False if it was there before.
+    async fn take(&self, ask: &Withdraw) -> Result<bool, LedgerError> {
+        let _turn = self.withdrawing.lock().await;
+        if self.withdrawal(&ask.account, &ask.id).await?.is_some() {
+            return Ok(false);
+        }
+        self.shared.check()?;
+        self.shared.state().begin_withdraw(&ask.account, ask.amount)?;
+        match self.shared.enqueue(Entry::Withdraw(ask.clone())) {
+            Ok(answer) => Ok(answer.wait().await?.fresh),
+            Err(error) => {
+                self.shared.state().finish_withdraw(&ask.account, ask.amount, false);
+                Err(error)
+            }
+        }
+    }
+
     /// Reads what is not in memory: from disk, which may block.
     async fn read<T: Send + 'static>(
         &self,
@@ -157,6 +179,105 @@ impl Ledger for EmbeddedLedger {
             fresh: done.fresh,
             account,
         })
+    }
+
+    async fn deposits(
+        &self,
+        account: &AccountId,
+        after: Option<Cursor>,
+        max: usize,
+    ) -> Result<Vec<(Cursor, Deposit)>, LedgerError> {
+        let account = account.clone();
+        self.read(move |store| store.deposits(&account, after, max)).await
+    }
+
+    async fn withdraw(&self, ask: &Withdraw) -> Result<Withdrawn, LedgerError> {
+        ask.check()?;
+        let fresh = self.take(ask).await?;
+        let gone = || LedgerError::UnknownAccount(ask.account.clone());
+        let withdrawal = self.withdrawal(&ask.account, &ask.id).await?.ok_or_else(gone)?;
+        ask.is(&withdrawal)?;
+        let account = self.shared.state().account(&ask.account).ok_or_else(gone)?;
+        Ok(Withdrawn {
+            fresh,
+            withdrawal,
+            account,
+        })
+    }
+
+    async fn step_withdrawal(
+        &self,
+        account: &AccountId,
+        id: &str,
+        step: &WithdrawalStep,
+        now_ms: u64,
+    ) -> Result<Option<Withdrawal>, LedgerError> {
+        step.check()?;
+        let entry = Entry::WithdrawalStep {
+            account: account.clone(),
+            id: id.to_owned(),
+            step: step.clone(),
+            now_ms,
+        };
+        self.shared.enqueue(entry)?.wait().await?;
+        self.withdrawal(account, id).await
+    }
+
+    async fn withdrawal(&self, account: &AccountId, id: &str) -> Result<Option<Withdrawal>, LedgerError> {
+        let (account, id) = (account.clone(), id.to_owned());
+        self.read(move |store| store.withdrawal(&account, &id)).await
+    }
+
+    async fn withdrawals(
+        &self,
+        account: &AccountId,
+        after: Option<Cursor>,
+        max: usize,
+    ) -> Result<Vec<(Cursor, Withdrawal)>, LedgerError> {
+        let account = account.clone();
+        self.read(move |store| store.withdrawals(&account, after, max)).await
+    }
+
+    async fn open_withdrawals(&self, shard: LedgerShard, max: usize) -> Result<Vec<Withdrawal>, LedgerError> {
+        if shard != SHARD {
+            return Ok(vec![]);
+        }
+        self.read(move |store| store.open_withdrawals(max)).await
+    }
+
+    async fn bookmark(&self, reader: &str) -> Result<Option<String>, LedgerError> {
+        let reader = reader.to_owned();
+        self.read(move |store| store.bookmark(&reader)).await
+    }
+
+    async fn move_bookmark(
+        &self,
+        reader: &str,
+        from: Option<&str>,
+        to: &str,
+        uncredited: &[Uncredited],
+    ) -> Result<bool, LedgerError> {
+        check_text(reader, "the name of a reader")?;
+        check_text(to, "a bookmark")?;
+        let entry = Entry::Bookmark {
+            reader: reader.to_owned(),
+            from: from.map(ToOwned::to_owned),
+            to: to.to_owned(),
+            uncredited: uncredited
+                .iter()
+                .map(|transfer| Ok((transfer.account.clone(), transfer.write()?)))
+                .collect::<Result<_, LedgerError>>()?,
+        };
+        Ok(self.shared.enqueue(entry)?.wait().await?.fresh)
+    }
+
+    async fn uncredited(&self, after: Option<Cursor>, max: usize) -> Result<Vec<(Cursor, Uncredited)>, LedgerError> {
+        self.read(move |store| store.uncredited(after, max)).await
+    }
+
+    async fn uncredited_of(&self, account: &AccountId) -> Result<Vec<Uncredited>, LedgerError> {
+        let account = account.clone();
+        self.read(move |store| store.uncredited_of(&account)).await
     }
 
     async fn create_account(&self, id: &AccountId, name: &str, now_ms: u64) -> Result<Account, LedgerError> {

@@ -1,11 +1,13 @@
 //! The ledger's seam: the steps money can take, in words that both implementations share.
 //!
-//! Per account, always: available + held + spent = deposited. Over all: spent = earned + fees. `available` falls below
-//! zero only when a post comes after its hold was swept. Time is an argument, in Unix milliseconds.
+//! Per account, always: available + held + spent = deposited − withdrawn. Over all: spent = earned + fees. `available`
+//! falls below zero only when a post comes after its hold was swept. Time is an argument, in Unix milliseconds.
 
 mod books;
 mod history;
 mod steps;
+mod uncredited;
+mod withdrawals;
 
 use std::time::Duration;
 
@@ -15,6 +17,10 @@ pub use self::books::{Account, Admission, Earnings, KeyUse, Totals};
 pub(crate) use self::history::{AUDIT_READ_MAX, OTHER_MODEL, RECORDS_MAX, USAGE_ROWS_MAX, days};
 pub use self::history::{AuditEntry, BadCursor, Cursor, LedgerShard, Usage, UsageSums};
 pub use self::steps::{Deposit, Deposited, LedgerError, Posted, Reserve, ReserveError, Reserved, Swept};
+pub(crate) use self::uncredited::{UNCREDITED_MAX, UNCREDITED_OF_MAX, UNCREDITED_READ_MAX};
+pub use self::uncredited::{Uncredited, WhyUncredited};
+pub(crate) use self::withdrawals::{TRANSFERS_READ_MAX, WITHDRAWALS_OPEN_MAX};
+pub use self::withdrawals::{Withdraw, Withdrawal, WithdrawalState, WithdrawalStep, Withdrawn};
 use crate::calendar::Day;
 use crate::id::{AccountId, CallId, KeyId, ProviderId};
 use crate::key::{KeyChange, KeyHash, KeyRecord};
@@ -24,8 +30,8 @@ use crate::record::UsageRecord;
 /// Keeps balances, holds, keys and usage records.
 ///
 /// Every step is atomic. A step that failed with [`LedgerError::Unavailable`] may have happened all the same (its
-/// answer may be what was lost): reserve, post, void and deposit may then simply be repeated, and a hold nobody owns
-/// expires.
+/// answer may be what was lost): reserve, post, void, deposit and withdraw may then simply be repeated, and a hold nobody
+/// owns expires.
 #[async_trait]
 pub trait Ledger: Send + Sync + 'static {
     /// Moves money from available to held, if the key may spend, its limits allow the call and the account affords it:
@@ -75,6 +81,96 @@ pub trait Ledger: Send + Sync + 'static {
     /// # Errors
     /// [`LedgerError::UnknownAccount`], [`LedgerError::TooLarge`], and what any step may fail with.
     async fn deposit(&self, deposit: &Deposit) -> Result<Deposited, LedgerError>;
+
+    /// The deposits of an account, from the oldest or from the one behind `after`: at most `max`, and at most 1,024.
+    ///
+    /// # Errors
+    /// What any step may fail with.
+    async fn deposits(
+        &self,
+        account: &AccountId,
+        after: Option<Cursor>,
+        max: usize,
+    ) -> Result<Vec<(Cursor, Deposit)>, LedgerError>;
+
+    /// Moves money from available to withdrawn, once per account and withdrawal id, to be paid out. Returns once that is
+    /// durable.
+    ///
+    /// # Errors
+    /// [`LedgerError::Insufficient`] if the account does not have so much available, [`LedgerError::Conflict`] if the id
+    /// is that of another withdrawal, [`LedgerError::UnknownAccount`], [`LedgerError::TooLarge`] for texts above 256
+    /// bytes and beyond 65,536 open withdrawals of a shard, and what any step may fail with.
+    async fn withdraw(&self, ask: &Withdraw) -> Result<Withdrawn, LedgerError>;
+
+    /// Notes what became of a withdrawal; what is given back becomes available again, once. Repeated, it changes nothing.
+    /// `None` if there is no such withdrawal. Returns once that is durable.
+    ///
+    /// # Errors
+    /// [`LedgerError::OutOfTurn`] if the withdrawal does not stand where the step begins, [`LedgerError::TooLarge`] for
+    /// texts above 256 bytes, and what any step may fail with.
+    async fn step_withdrawal(
+        &self,
+        account: &AccountId,
+        id: &str,
+        step: &WithdrawalStep,
+        now_ms: u64,
+    ) -> Result<Option<Withdrawal>, LedgerError>;
+
+    /// One withdrawal.
+    ///
+    /// # Errors
+    /// What any step may fail with.
+    async fn withdrawal(&self, account: &AccountId, id: &str) -> Result<Option<Withdrawal>, LedgerError>;
+
+    /// The withdrawals of an account, from the oldest or from the one behind `after`: at most `max`, and at most 1,024.
+    ///
+    /// # Errors
+    /// What any step may fail with.
+    async fn withdrawals(
+        &self,
+        account: &AccountId,
+        after: Option<Cursor>,
+        max: usize,
+    ) -> Result<Vec<(Cursor, Withdrawal)>, LedgerError>;
+
+    /// A shard's withdrawals that are asked for and not sent, those asked for first first: at most `max`.
+    ///
+    /// # Errors
+    /// What any step may fail with.
+    async fn open_withdrawals(&self, shard: LedgerShard, max: usize) -> Result<Vec<Withdrawal>, LedgerError>;
+
+    /// Where a reader of something outside the ledger has got to, in its own words. `None` before it began.
+    ///
+    /// # Errors
+    /// What any step may fail with.
+    async fn bookmark(&self, reader: &str) -> Result<Option<String>, LedgerError>;
+
+    /// Moves a reader's bookmark from where it is to `to` and, in the same step, writes down the transfers in between
+    /// that were credited to nobody: the oldest go beyond 100,000. False, and nothing done, if the bookmark is not at
+    /// `from`. Repeated when it is at `to`, it is true and writes nothing. Returns once that is durable.
+    ///
+    /// # Errors
+    /// [`LedgerError::TooLarge`] for texts above their bounds, and what any step may fail with.
+    async fn move_bookmark(
+        &self,
+        reader: &str,
+        from: Option<&str>,
+        to: &str,
+        uncredited: &[Uncredited],
+    ) -> Result<bool, LedgerError>;
+
+    /// Transfers that were credited to nobody, from the oldest or from the one behind `after`: at most `max`, and at
+    /// most 1,024.
+    ///
+    /// # Errors
+    /// What any step may fail with.
+    async fn uncredited(&self, after: Option<Cursor>, max: usize) -> Result<Vec<(Cursor, Uncredited)>, LedgerError>;
+
+    /// The last of them that named an account, the oldest first: at most 100, and perhaps none older than 90 days.
+    ///
+    /// # Errors
+    /// What any step may fail with.
+    async fn uncredited_of(&self, account: &AccountId) -> Result<Vec<Uncredited>, LedgerError>;
 
     /// Makes an account; one that exists is returned as it is.
     ///

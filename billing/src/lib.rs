@@ -47,7 +47,8 @@ pub use id::{AccountId, BadId, CallId, KeyId, ProviderId};
 pub use key::{ApiKey, KeyChange, KeyHash, KeyRecord};
 pub use ledger::{
     Account, Admission, AuditEntry, BadCursor, Cursor, Deposit, Deposited, Earnings, KeyUse, Ledger, LedgerError,
-    LedgerShard, Posted, Reserve, ReserveError, Reserved, Swept, Totals, Usage, UsageSums,
+    LedgerShard, Posted, Reserve, ReserveError, Reserved, Swept, Totals, Uncredited, Usage, UsageSums, WhyUncredited,
+    Withdraw, Withdrawal, WithdrawalState, WithdrawalStep, Withdrawn,
 };
 pub use limits::{Budget, KeyLimits, Limit, Rate, RateState};
 pub use merkle::{MerkleTree, leaf_hash, root_from_path};

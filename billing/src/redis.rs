@@ -16,7 +16,9 @@ mod replicas;
 mod rows;
 mod stream;
 mod together;
+mod transfers;
 mod usage;
+mod withdrawals;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -34,7 +36,8 @@ use crate::id::{AccountId, CallId, KeyId, ProviderId};
 use crate::key::{KeyChange, KeyHash, KeyRecord};
 use crate::ledger::{
     AUDIT_MAX, Account, Admission, AuditEntry, Cursor, Deposit, Deposited, Earnings, KeyUse, Ledger, LedgerError,
-    LedgerShard, POSTED_KEPT, Posted, Reserve, ReserveError, Reserved, Swept, Totals, Usage, check_text,
+    LedgerShard, POSTED_KEPT, Posted, Reserve, ReserveError, Reserved, Swept, Totals, Uncredited, Usage, Withdraw,
+    Withdrawal, WithdrawalStep, Withdrawn, check_text,
 };
 use crate::money::Nano;
 use crate::record::UsageRecord;
@@ -187,36 +190,75 @@ impl Ledger for RedisLedger {
     }
 
     async fn deposit(&self, deposit: &Deposit) -> Result<Deposited, LedgerError> {
-        let Deposit {
-            id,
-            account,
-            amount,
-            note,
-            now_ms,
-        } = deposit;
-        check_text(id, "the id of a deposit")?;
-        check_text(note, "the note of a deposit")?;
-        let shard = Shard::of(account);
-        let keys = [
-            shard.account(account.as_str()),
-            shard.deposit(account, id),
-            shard.totals(),
-        ];
-        let call = Call::new("deposit", &keys).arg(amount.get()).arg(Nano::MAX.get());
-        let call = call.arg(format!("{} {now_ms} {note}", amount.get()));
-        let (status, row): (String, Vec<Option<String>>) = self.connection.call(&call).await?;
-        if let "ok" | "again" = status.as_str() {
-            self.connection.is_safe(shard, shard.deposit(account, id)).await?;
+        transfers::deposit(&self.connection, deposit).await
+    }
+
+    async fn deposits(
+        &self,
+        account: &AccountId,
+        after: Option<Cursor>,
+        max: usize,
+    ) -> Result<Vec<(Cursor, Deposit)>, LedgerError> {
+        transfers::deposits(&self.connection, account, after, max).await
+    }
+
+    async fn withdraw(&self, ask: &Withdraw) -> Result<Withdrawn, LedgerError> {
+        withdrawals::withdraw(&self.connection, ask).await
+    }
+
+    async fn step_withdrawal(
+        &self,
+        account: &AccountId,
+        id: &str,
+        step: &WithdrawalStep,
+        now_ms: u64,
+    ) -> Result<Option<Withdrawal>, LedgerError> {
+        withdrawals::step(&self.connection, account, id, step, now_ms).await
+    }
+
+    async fn withdrawal(&self, account: &AccountId, id: &str) -> Result<Option<Withdrawal>, LedgerError> {
+        let found = withdrawals::find(&self.connection, account, id).await?;
+        found.map(|json| Withdrawal::read(json.as_bytes())).transpose()
+    }
+
+    async fn withdrawals(
+        &self,
+        account: &AccountId,
+        after: Option<Cursor>,
+        max: usize,
+    ) -> Result<Vec<(Cursor, Withdrawal)>, LedgerError> {
+        withdrawals::list(&self.connection, account, after, max).await
+    }
+
+    async fn open_withdrawals(&self, shard: LedgerShard, max: usize) -> Result<Vec<Withdrawal>, LedgerError> {
+        match Shard::named(shard) {
+            Some(shard) => withdrawals::open(&self.connection, shard, max).await,
+            None => Ok(vec![]),
         }
-        let fresh = match status.as_str() {
-            "ok" => true,
-            "again" => false,
-            "too_large" => return Err(LedgerError::TooLarge("the sum of all deposits")),
-            "unknown_account" => return Err(LedgerError::UnknownAccount(account.clone())),
-            _ => return Err(unexpected(&[status])),
-        };
-        let account = rows::account(row)?.ok_or_else(|| LedgerError::UnknownAccount(account.clone()))?;
-        Ok(Deposited { fresh, account })
+    }
+
+    async fn bookmark(&self, reader: &str) -> Result<Option<String>, LedgerError> {
+        self.connection
+            .send(redis::cmd("GET").arg(Shard::bookmark(reader)))
+            .await
+    }
+
+    async fn move_bookmark(
+        &self,
+        reader: &str,
+        from: Option<&str>,
+        to: &str,
+        uncredited: &[Uncredited],
+    ) -> Result<bool, LedgerError> {
+        transfers::move_bookmark(&self.connection, reader, from, to, uncredited).await
+    }
+
+    async fn uncredited(&self, after: Option<Cursor>, max: usize) -> Result<Vec<(Cursor, Uncredited)>, LedgerError> {
+        transfers::uncredited(&self.connection, after, max).await
+    }
+
+    async fn uncredited_of(&self, account: &AccountId) -> Result<Vec<Uncredited>, LedgerError> {
+        transfers::uncredited_of(&self.connection, account).await
     }
 
     async fn create_account(&self, id: &AccountId, name: &str, now_ms: u64) -> Result<Account, LedgerError> {

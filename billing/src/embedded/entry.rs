@@ -5,7 +5,7 @@ use super::tables::{Entered, Tables};
 use crate::calendar::Day;
 use crate::id::{AccountId, CallId, KeyId, ProviderId};
 use crate::key::{KeyChange, KeyHash, KeyRecord};
-use crate::ledger::{Admission, Cursor, Deposit, LedgerError, UsageSums};
+use crate::ledger::{Admission, Cursor, Deposit, LedgerError, UsageSums, Withdraw, WithdrawalStep};
 use crate::money::Nano;
 use crate::record::{Leg, UsageRecord};
 
@@ -13,6 +13,21 @@ use crate::record::{Leg, UsageRecord};
 pub(super) enum Entry {
     Post(PostEntry),
     Deposit(Deposit),
+    /// The money is held from before the entry is made.
+    Withdraw(Withdraw),
+    WithdrawalStep {
+        account: AccountId,
+        id: String,
+        step: WithdrawalStep,
+        now_ms: u64,
+    },
+    Bookmark {
+        reader: String,
+        from: Option<String>,
+        to: String,
+        /// Each with the account it names.
+        uncredited: Vec<(Option<AccountId>, Vec<u8>)>,
+    },
     Account {
         id: AccountId,
         name: String,
@@ -66,7 +81,7 @@ pub(super) struct Done {
     pub(super) fresh: bool,
     /// Of a post: what the call costs.
     pub(super) charged: Nano,
-    /// Of a post: what was given back.
+    /// Of a post, or of a step of a withdrawal: what was given back.
     pub(super) released: Nano,
 }
 
@@ -97,11 +112,24 @@ impl Entry {
         }))
     }
 
-    /// Puts the entry into the transaction. Returns (fresh, charged).
+    /// Puts the entry into the transaction. Returns (fresh, charged); of a step of a withdrawal (fresh, given back).
     pub(super) fn write(&self, tables: &mut Tables<'_>) -> Entered<(bool, Nano)> {
         let fresh = match self {
             Self::Post(post) => return tables.post(post),
+            Self::WithdrawalStep {
+                account,
+                id,
+                step,
+                now_ms,
+            } => return tables.step_withdrawal(account, id, step, *now_ms),
             Self::Deposit(deposit) => tables.deposit(deposit),
+            Self::Withdraw(ask) => tables.withdraw(ask),
+            Self::Bookmark {
+                reader,
+                from,
+                to,
+                uncredited,
+            } => tables.move_bookmark(reader, from.as_deref(), to, uncredited),
             Self::Account { id, name, created_ms } => tables.account(id, name, *created_ms),
             Self::Key { record, hash } => tables.key(record, hash),
             Self::Revoke { key, revoked_ms } => tables.revoke(key, *revoked_ms),
@@ -121,13 +149,18 @@ impl Entry {
         let mut released = Nano::ZERO;
         match self {
             Self::Post(post) => released = state.finish_post(post, fresh),
+            Self::Withdraw(ask) => state.finish_withdraw(&ask.account, ask.amount, fresh),
             _ if !fresh => {}
+            Self::WithdrawalStep { account, .. } => {
+                released = charged;
+                state.give_back_withdrawal(account, charged);
+            }
             Self::Deposit(deposit) => state.add_deposit(&deposit.account, deposit.amount),
             Self::Account { id, name, created_ms } => state.add_account(id, name, *created_ms),
             Self::Key { record, hash } => state.add_key(record, hash),
             Self::Revoke { key, revoked_ms } => state.revoke(key, *revoked_ms),
             Self::Update { key, change } => state.update_key(key, change),
-            Self::Audit { .. } | Self::Admit { .. } | Self::Trim { .. } => {}
+            Self::Audit { .. } | Self::Admit { .. } | Self::Trim { .. } | Self::Bookmark { .. } => {}
         }
         Done {
             fresh,
@@ -138,8 +171,10 @@ impl Entry {
 
     /// Takes the entry, which did not get to disk, back.
     pub(super) fn abandon(&self, state: &mut State) {
-        if let Self::Post(post) = self {
-            state.abandon_post(&post.account, &post.call);
+        match self {
+            Self::Post(post) => state.abandon_post(&post.account, &post.call),
+            Self::Withdraw(ask) => state.finish_withdraw(&ask.account, ask.amount, false),
+            _ => {}
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What the embedded ledger keeps in memory: accounts, keys, holds and the sums over them. No I/O, no clock, no lock.
 //!
-//! Deposits, posts and keys arrive here only after they are on disk (`writer` sees to that). What calls do is in
-//! `holds`, what keys may do in `keys`.
+//! Deposits, withdrawals, posts and keys arrive here only after they are on disk (`writer` sees to that). What calls do is
+//! in `holds`, what keys may do in `keys`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -62,9 +62,9 @@ pub(super) fn add(amount: Nano, more: Nano) -> Nano {
         .expect("the writer bounds the totals, and no part exceeds its total")
 }
 
-/// What is left of what is held.
+/// What is left of what is held or withdrawn.
 pub(super) fn subtract(amount: Nano, less: Nano) -> Nano {
-    amount.minus(less).expect("a hold is part of what is held")
+    amount.minus(less).expect("what goes is part of what is there")
 }
 
 /// `available` with `change` added: both are within ±2⁵³ times the number of accounts.
@@ -89,6 +89,7 @@ impl State {
         let damaged = |_| LedgerError::Damaged("the sums are too large".into());
         for account in &accounts {
             totals.deposited = totals.deposited.plus(account.deposited).map_err(damaged)?;
+            totals.withdrawn = totals.withdrawn.plus(account.withdrawn).map_err(damaged)?;
             totals.available = totals.available.saturating_add(i128::from(account.available));
             totals.spent = totals.spent.plus(account.spent).map_err(damaged)?;
         }
@@ -121,6 +122,7 @@ impl State {
             name: name.to_owned(),
             created_ms,
             deposited,
+            withdrawn: Nano::ZERO,
             available: 0,
             held,
             spent,
@@ -135,6 +137,54 @@ impl State {
             .expect("the writer saw it on disk, and none is ever removed");
         account.deposited = add(account.deposited, amount);
         self.totals.deposited = add(self.totals.deposited, amount);
+        shift(&mut account.available, &mut self.totals.available, amount.signed());
+        assert_conserved(account, &self.totals);
+    }
+
+    /// Before a withdrawal goes to disk: from here on its amount is held.
+    pub(super) fn begin_withdraw(&mut self, account: &AccountId, amount: Nano) -> Result<(), LedgerError> {
+        let unknown = || LedgerError::UnknownAccount(account.clone());
+        let account = self.accounts.get_mut(account).ok_or_else(unknown)?;
+        let available = account.available;
+        if available < amount.signed() {
+            return Err(LedgerError::Insufficient { available });
+        }
+        shift(
+            &mut account.available,
+            &mut self.totals.available,
+            amount.signed().saturating_neg(),
+        );
+        account.held = add(account.held, amount);
+        self.totals.held = add(self.totals.held, amount);
+        assert_conserved(account, &self.totals);
+        Ok(())
+    }
+
+    /// After a withdrawal got to disk; or did not, or was there before: then its amount is available again.
+    pub(super) fn finish_withdraw(&mut self, account: &AccountId, amount: Nano, fresh: bool) {
+        let account = self
+            .accounts
+            .get_mut(account)
+            .expect("begin_withdraw saw it, and none is ever removed");
+        account.held = subtract(account.held, amount);
+        self.totals.held = subtract(self.totals.held, amount);
+        if fresh {
+            account.withdrawn = add(account.withdrawn, amount);
+            self.totals.withdrawn = add(self.totals.withdrawn, amount);
+        } else {
+            shift(&mut account.available, &mut self.totals.available, amount.signed());
+        }
+        assert_conserved(account, &self.totals);
+    }
+
+    /// After it is on disk that a withdrawal will not be paid.
+    pub(super) fn give_back_withdrawal(&mut self, account: &AccountId, amount: Nano) {
+        let account = self
+            .accounts
+            .get_mut(account)
+            .expect("the withdrawal on disk was this account's, and none is ever removed");
+        account.withdrawn = subtract(account.withdrawn, amount);
+        self.totals.withdrawn = subtract(self.totals.withdrawn, amount);
         shift(&mut account.available, &mut self.totals.available, amount.signed());
         assert_conserved(account, &self.totals);
     }
@@ -172,7 +222,8 @@ pub(super) fn assert_conserved(account: &Account, totals: &Totals) {
     let kept = account
         .available
         .checked_add(account.held.signed())
-        .and_then(|n| n.checked_add(account.spent.signed()));
+        .and_then(|n| n.checked_add(account.spent.signed()))
+        .and_then(|n| n.checked_add(account.withdrawn.signed()));
     assert_eq!(
         kept,
         Some(account.deposited.signed()),

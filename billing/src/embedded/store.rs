@@ -9,7 +9,7 @@ use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageErro
 
 use super::keys::KeyState;
 use super::state::Earned;
-use super::tables::{ACCOUNTS, BALANCES, EARNINGS, KEY_PERIODS, KEY_SPENT, KEYS, Tables, spending};
+use super::tables::{ACCOUNTS, BALANCES, EARNINGS, KEY_PERIODS, KEY_SPENT, KEYS, Tables, WITHDRAWN, spending};
 use crate::id::{AccountId, ProviderId};
 use crate::key::{KeyHash, KeyRecord};
 use crate::ledger::{Account, LedgerError, Totals};
@@ -89,7 +89,7 @@ impl Store {
 
     fn make_tables(&self) -> Result<(), StoreError> {
         let txn = self.0.begin_write()?;
-        Tables::open(&txn, &Totals::default())?;
+        Tables::open(&txn, &Totals::default())?.make_others()?;
         Ok(txn.commit()?)
     }
 
@@ -106,30 +106,37 @@ impl Store {
         let read = || -> Result<Vec<_>, StoreError> {
             let txn = self.0.begin_read()?;
             let (names, balances) = (txn.open_table(ACCOUNTS)?, txn.open_table(BALANCES)?);
+            let withdrawn = txn.open_table(WITHDRAWN)?;
             let mut rows = Vec::new();
             for row in names.iter()? {
                 let (id, about) = row?;
                 let (name, created_ms) = about.value();
                 let balance = balances.get(id.value())?.map(|balance| balance.value());
+                let withdrawn = withdrawn.get(id.value())?.map(|sum| sum.value());
                 rows.push((
                     id.value().to_owned(),
                     name.to_owned(),
                     created_ms,
                     balance.unwrap_or_default(),
+                    withdrawn.unwrap_or_default(),
                 ));
             }
             Ok(rows)
         };
-        let account = |(id, name, created_ms, (deposited, spent)): (String, String, u64, (u64, u64))| {
+        type Row = (String, String, u64, (u64, u64), u64);
+        let account = |(id, name, created_ms, (deposited, spent), withdrawn): Row| {
             let deposited = Nano::new(deposited).ok()?;
             let spent = Nano::new(spent).ok()?;
-            let available = deposited.signed().checked_sub(spent.signed())?;
+            let withdrawn = Nano::new(withdrawn).ok()?;
+            let left = deposited.signed().checked_sub(spent.signed())?;
+            let available = left.checked_sub(withdrawn.signed())?;
             let id = AccountId::parse(&id).ok()?;
             Some(Account {
                 id,
                 name,
                 created_ms,
                 deposited,
+                withdrawn,
                 available,
                 held: Nano::ZERO,
                 spent,

@@ -1,4 +1,5 @@
-//! The tables of the embedded ledger, and one transaction over them. What an entry writes is in `posts` and `people`.
+//! The tables of the embedded ledger, and one transaction over them. What an entry writes is in `posts`, `people` and
+//! `transfers`.
 //!
 //! Hot columns (balances, earnings, what a key spent) are fixed-width numbers; a record is its JSON, stored once.
 //! A row is written once per transaction, however many entries touch it. Whether an entry is new is decided here, by
@@ -6,6 +7,7 @@
 
 mod people;
 mod posts;
+mod transfers;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Row;
@@ -53,6 +55,24 @@ pub(super) const PLACES: TableDefinition<&str, (u64, u64)> = TableDefinition::ne
 /// The row of [`PLACES`].
 pub(super) const TRIMMED: &str = "trimmed";
 
+/// (Account, number) → the id of a deposit: the order in which they were made.
+pub(super) const DEPOSIT_ORDER: TableDefinition<(&str, u64), &str> = TableDefinition::new("deposit_order");
+/// Account → withdrawn in nano.
+pub(super) const WITHDRAWN: TableDefinition<&str, u64> = TableDefinition::new("withdrawn");
+/// (Account, number) → a withdrawal in JSON, in the order of asking.
+pub(super) const WITHDRAWALS: TableDefinition<(&str, u64), &str> = TableDefinition::new("withdrawals");
+/// (Account, withdrawal's id) → its number.
+pub(super) const WITHDRAWAL_IDS: TableDefinition<(&str, &str), u64> = TableDefinition::new("withdrawal_ids");
+/// (When it was asked for in Unix milliseconds, account, number) of a withdrawal that waits to be paid.
+pub(super) const WITHDRAWALS_OPEN: TableDefinition<(u64, &str, u64), ()> = TableDefinition::new("withdrawals_open");
+/// Reader of something outside → where it has got to.
+pub(super) const BOOKMARKS: TableDefinition<&str, &str> = TableDefinition::new("bookmarks");
+/// Number → a transfer that was credited to nobody, in JSON.
+pub(super) const UNCREDITED: TableDefinition<u64, &[u8]> = TableDefinition::new("uncredited");
+
+/// (Account, number) of a transfer in [`UNCREDITED`] that names the account.
+pub(super) const UNCREDITED_OF: TableDefinition<(&str, u64), ()> = TableDefinition::new("uncredited_of");
+
 /// Three periods: (first moment, nano) each.
 pub(super) type Periods = (u64, u64, u64, u64, u64, u64);
 
@@ -64,6 +84,8 @@ const SEGMENT_BYTES_MAX: usize = (32 << 10) - 256;
 
 /// The tables of one transaction, and the rows it has changed so far.
 pub(super) struct Tables<'t> {
+    /// For tables that few transactions touch.
+    txn: &'t WriteTransaction,
     accounts: Table<'t, &'static str, (&'static str, u64)>,
     balances: Table<'t, &'static str, (u64, u64)>,
     deposits: Table<'t, (&'static str, &'static str), (u64, &'static str, u64)>,
@@ -105,6 +127,7 @@ impl<'t> Tables<'t> {
         // Segments that were trimmed away have used up their numbers.
         let last = last.max(places.get(TRIMMED)?.map(|place| place.value().0));
         Ok(Self {
+            txn,
             accounts: txn.open_table(ACCOUNTS)?,
             balances: txn.open_table(BALANCES)?,
             deposits: txn.open_table(DEPOSITS)?,
@@ -131,6 +154,19 @@ impl<'t> Tables<'t> {
                 earnings: HashMap::new(),
             },
         })
+    }
+
+    /// Makes the tables that [`Tables::open`] leaves closed.
+    pub(super) fn make_others(&self) -> Result<(), StoreError> {
+        self.txn.open_table(DEPOSIT_ORDER)?;
+        self.txn.open_table(WITHDRAWN)?;
+        self.txn.open_table(WITHDRAWALS)?;
+        self.txn.open_table(WITHDRAWAL_IDS)?;
+        self.txn.open_table(WITHDRAWALS_OPEN)?;
+        self.txn.open_table(BOOKMARKS)?;
+        self.txn.open_table(UNCREDITED)?;
+        self.txn.open_table(UNCREDITED_OF)?;
+        Ok(())
     }
 
     /// Writes the records gathered so far, if any, and begins another segment.

@@ -18,6 +18,9 @@ pub struct Account {
     pub created_ms: u64,
     /// All money that ever arrived.
     pub deposited: Nano,
+    /// What left again, or is on its way out.
+    #[serde(default)]
+    pub withdrawn: Nano,
     /// What can be reserved, in nano; below zero only after a late post.
     pub available: i64,
     /// What running calls hold.
@@ -39,11 +42,14 @@ pub struct Earnings {
     pub earned: Nano,
 }
 
-/// The sums over all accounts: `deposited = available + held + spent` and `spent = earned + fees`.
+/// The sums over all accounts: `deposited = available + held + spent + withdrawn` and `spent = earned + fees`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Totals {
     /// All money that ever arrived.
     pub deposited: Nano,
+    /// What left again, or is on its way out.
+    #[serde(default)]
+    pub withdrawn: Nano,
     /// What can be reserved, in nano.
     pub available: i128,
     /// What running calls hold.
@@ -66,7 +72,8 @@ impl Totals {
         let kept = self
             .available
             .saturating_add(signed(self.held))
-            .saturating_add(signed(self.spent));
+            .saturating_add(signed(self.spent))
+            .saturating_add(signed(self.withdrawn));
         kept == signed(self.deposited) && self.earned.plus(self.fees) == Ok(self.spent)
     }
 }

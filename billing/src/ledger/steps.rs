@@ -1,5 +1,7 @@
 //! What the steps of money take and give: reserve, post, sweep, deposit, and the ways in which they fail.
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::{AccountId, CallId, KeyId};
 use crate::ledger::Account;
 use crate::limits::{Limit, RateState};
@@ -111,6 +113,15 @@ pub enum LedgerError {
         /// What the call holds.
         held: Nano,
     },
+    /// The account does not have so much.
+    #[error("the account has {available} nano available, which is too little")]
+    Insufficient {
+        /// What it has, in nano; below zero after a late post.
+        available: i64,
+    },
+    /// A withdrawal does not stand where a step begins.
+    #[error("the withdrawal {0}")]
+    OutOfTurn(String),
     /// An identifier is taken by something else.
     #[error("{0} exists already and is another")]
     Conflict(String),
@@ -140,7 +151,7 @@ pub struct Swept {
 }
 
 /// Money that arrived for an account.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Deposit {
     /// What makes it once: repeated with the same id, it is not added again. At most 256 bytes.
     pub id: String,

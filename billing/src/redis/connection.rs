@@ -21,6 +21,7 @@ const LIBRARY: &str = concat!(
     include_str!("lua/library.lua"),
     include_str!("lua/limits.lua"),
     include_str!("lua/money.lua"),
+    include_str!("lua/transfers.lua"),
     include_str!("lua/books.lua"),
 );
 /// The first version with functions.

@@ -10,7 +10,7 @@ use crate::ledger::LedgerShard;
 pub(super) const SHARDS: u8 = 16;
 
 /// What the functions of the library (`lua/`) are called, before their own names.
-pub(super) const FUNCTION_PREFIX: &str = "filature_3_";
+pub(super) const FUNCTION_PREFIX: &str = "filature_4_";
 
 /// One ledger shard.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,7 +59,7 @@ impl Shard {
         self.key("records")
     }
 
-    /// Hash of what the shard's accounts deposited and spent, and of `provider:fee` and `provider:earned`.
+    /// Hash of what the shard's accounts deposited, withdrew and spent, and of `provider:fee` and `provider:earned`.
     pub(super) fn totals(self) -> String {
         self.key("totals")
     }
@@ -93,6 +93,46 @@ impl Shard {
     /// Written when replicas are asked whether they have what came before.
     pub(super) fn synced(self) -> String {
         self.key("synced")
+    }
+
+    /// Stream of an account's deposits.
+    pub(super) fn deposits(self, account: &AccountId) -> String {
+        self.key(&format!("deposits:{account}"))
+    }
+
+    /// A withdrawal, as JSON.
+    pub(super) fn withdrawal(self, account: &AccountId, id: &str) -> String {
+        self.key(&format!("withdrawal:{account}:{id}"))
+    }
+
+    /// Stream of the ids of an account's withdrawals.
+    pub(super) fn withdrawals(self, account: &AccountId) -> String {
+        self.key(&format!("withdrawals:{account}"))
+    }
+
+    /// Hash of `account:id`, with the withdrawals that wait to be paid.
+    pub(super) fn withdrawals_open(self) -> String {
+        self.key("withdrawals-open")
+    }
+
+    /// Where a reader of what is outside has got to. One shard keeps all of them, with what they found.
+    pub(super) fn bookmark(reader: &str) -> String {
+        Self(0).key(&format!("bookmark:{reader}"))
+    }
+
+    /// Stream of transfers that were credited to nobody.
+    pub(super) fn uncredited() -> String {
+        Self(0).key("uncredited")
+    }
+
+    /// Stream of those of them that named an account.
+    pub(super) fn uncredited_of(account: &AccountId) -> String {
+        Self(0).key(&format!("uncredited:{account}"))
+    }
+
+    /// The shard of [`Shard::bookmark`] and [`Shard::uncredited`].
+    pub(super) const fn of_bookmarks() -> Self {
+        Self(0)
     }
 
     /// A deposit that was made.
@@ -177,6 +217,10 @@ mod tests {
             shard.holds(),
             shard.synced(),
             shard.usage(&account, Day::default()),
+            shard.deposits(&account),
+            shard.withdrawal(&account, "a{b}c"),
+            shard.withdrawals(&account),
+            shard.withdrawals_open(),
         ] {
             assert!(name.starts_with(&tag), "{name}");
         }

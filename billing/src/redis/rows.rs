@@ -40,7 +40,16 @@ fn amount(row: &Row, column: &str) -> Result<Nano, LedgerError> {
 }
 
 /// An account's columns, in the order in which the functions answer them.
-const ACCOUNT: [&str; 7] = ["id", "name", "created_ms", "deposited", "available", "held", "spent"];
+const ACCOUNT: [&str; 8] = [
+    "id",
+    "name",
+    "created_ms",
+    "deposited",
+    "withdrawn",
+    "available",
+    "held",
+    "spent",
+];
 
 /// An account, or `None` if there are no columns.
 pub(super) fn account(columns: Vec<Option<String>>) -> Result<Option<Account>, LedgerError> {
@@ -56,6 +65,7 @@ pub(super) fn account(columns: Vec<Option<String>>) -> Result<Option<Account>, L
         name: parse(&row, "name")?,
         created_ms: parse(&row, "created_ms")?,
         deposited: amount(&row, "deposited")?,
+        withdrawn: amount(&row, "withdrawn")?,
         available: parse(&row, "available")?,
         held: amount(&row, "held")?,
         spent: amount(&row, "spent")?,
@@ -234,11 +244,16 @@ pub(super) fn add_totals(totals: &mut Totals, row: &Row, held: Nano, holds: u64)
         Ok::<_, LedgerError>(())
     };
     let (deposited, spent) = (amount(row, "deposited")?, amount(row, "spent")?);
+    let withdrawn = amount(row, "withdrawn")?;
     plus(&mut totals.deposited, deposited)?;
+    plus(&mut totals.withdrawn, withdrawn)?;
     plus(&mut totals.held, held)?;
     plus(&mut totals.spent, spent)?;
-    let [deposited, held, spent] = [deposited, held, spent].map(|sum| i128::from(sum.get()));
-    let available = deposited.saturating_sub(held).saturating_sub(spent);
+    let [deposited, withdrawn, held, spent] = [deposited, withdrawn, held, spent].map(|sum| i128::from(sum.get()));
+    let available = deposited
+        .saturating_sub(withdrawn)
+        .saturating_sub(held)
+        .saturating_sub(spent);
     totals.available = totals.available.saturating_add(available);
     let mut earnings = BTreeMap::new();
     add_earnings(&mut earnings, row)?;

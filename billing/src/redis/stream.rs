@@ -15,7 +15,7 @@ use crate::record::UsageRecord;
 const RECORDS_AT_ONCE: usize = 256;
 
 /// A stream's entry: its place and its columns.
-type Row = (String, Vec<(String, Vec<u8>)>);
+pub(super) type Row = (String, Vec<(String, Vec<u8>)>);
 
 /// What a trim needs of a record.
 #[derive(Deserialize)]
@@ -25,7 +25,7 @@ struct Named {
 }
 
 /// Asks for entries behind `after`, up to a place, and no more than `max`.
-fn range(stream: &str, after: Option<Cursor>, up_to: Option<Cursor>, max: usize) -> Cmd {
+pub(super) fn range(stream: &str, after: Option<Cursor>, up_to: Option<Cursor>, max: usize) -> Cmd {
     let after = after.map_or_else(|| "-".to_owned(), |after| format!("({after}"));
     let up_to = up_to.map_or_else(|| "+".to_owned(), |up_to| up_to.to_string());
     let mut command = redis::cmd("XRANGE");
@@ -34,7 +34,7 @@ fn range(stream: &str, after: Option<Cursor>, up_to: Option<Cursor>, max: usize)
 }
 
 /// The places of entries, and what they say.
-fn entries(stream: &str, rows: Vec<Row>) -> Result<Vec<(Cursor, Vec<u8>)>, LedgerError> {
+pub(super) fn entries(stream: &str, rows: Vec<Row>) -> Result<Vec<(Cursor, Vec<u8>)>, LedgerError> {
     let rows = rows.into_iter().map(|(place, mut columns)| {
         let damaged = || LedgerError::Damaged(format!("the entry {place} of {stream} cannot be read"));
         let json = columns.pop().ok_or_else(damaged)?.1;

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use filature_billing::{
-    CallId, Day, EmbeddedLedger, Ledger, LedgerError, Nano, Posted, ReserveError, UsageRecord, open_redis,
+    CallId, Day, EmbeddedLedger, Ledger, LedgerError, Nano, Posted, ReserveError, UsageRecord, Withdrawal,
+    WithdrawalState, WithdrawalStep, open_redis,
 };
 use futures_util::future::join_all;
 use rand::rngs::StdRng;
@@ -103,6 +104,7 @@ fn seed() -> u64 {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Balance {
     deposited: i64,
+    withdrawn: i64,
     available: i64,
     held: i64,
     spent: i64,
@@ -133,6 +135,8 @@ struct Player {
     stream: Vec<VecDeque<UsageRecord>>,
     trimmed: HashSet<CallId>,
     deposits: u32,
+    /// By account, in the order of asking.
+    withdrawals: Vec<Vec<Withdrawal>>,
     refused: BTreeMap<&'static str, u32>,
 }
 
@@ -166,6 +170,7 @@ impl Player {
             stream: vec![VecDeque::new(); ACCOUNTS],
             trimmed: HashSet::new(),
             deposits: 0,
+            withdrawals: vec![vec![]; ACCOUNTS],
             refused: BTreeMap::new(),
         }
     }
@@ -176,8 +181,10 @@ impl Player {
         let is_leap = self.rng.random_bool(0.001);
         self.world.now_ms += self.rng.random_range(0..if is_leap { 15 * DAY_MS } else { 200 });
         match self.rng.random_range(0..100) {
-            0..8 => self.deposit().await,
-            8..48 => self.reserve().await,
+            0..7 => self.deposit().await,
+            7..9 => self.withdraw().await,
+            9..12 => self.step_withdrawal().await,
+            12..48 => self.reserve().await,
             48..73 => self.post().await,
             73..80 => self.void().await,
             80..84 => self.renew().await,
@@ -211,6 +218,84 @@ impl Player {
             self.balances[account].available += amount.cast_signed();
         }
         format!("{deposited:?}")
+    }
+
+    /// Asks for a withdrawal, now and then for one that was asked for before.
+    async fn withdraw(&mut self) -> String {
+        let account = self.rng.random_range(0..ACCOUNTS);
+        let known = self.withdrawals[account].len();
+        let is_new = known == 0 || self.rng.random_bool(0.8);
+        let number = if is_new { known } else { self.rng.random_range(0..known) };
+        let amount = match is_new {
+            true => self.rng.random_range(1..3_000),
+            false => self.withdrawals[account][number].amount.get(),
+        };
+        let payer = &self.payers[account * KEYS_PER_ACCOUNT];
+        let ask = self.world.withdraw(&payer.account, &format!("w{number}"), amount);
+        let result = self.world.ledger.withdraw(&ask).await;
+        let balance = &mut self.balances[account];
+        match &result {
+            Ok(withdrawn) => {
+                assert_eq!(withdrawn.fresh, is_new);
+                if is_new {
+                    assert_eq!(withdrawn.withdrawal.state, WithdrawalState::Asked);
+                    assert!(amount.cast_signed() <= balance.available, "{balance:?}");
+                    balance.available -= amount.cast_signed();
+                    balance.withdrawn += amount.cast_signed();
+                    self.withdrawals[account].push(withdrawn.withdrawal.clone());
+                }
+                assert_eq!(withdrawn.withdrawal, self.withdrawals[account][number]);
+            }
+            Err(LedgerError::Insufficient { available }) => {
+                assert_eq!(*available, balance.available);
+                assert!(is_new && amount.cast_signed() > *available);
+            }
+            Err(other) => panic!("{other}"),
+        }
+        format!("{result:?}")
+    }
+
+    /// Takes a step of a withdrawal, most often one that is its turn, sometimes twice.
+    async fn step_withdrawal(&mut self) -> String {
+        let account = self.rng.random_range(0..ACCOUNTS);
+        let known = self.withdrawals[account].len();
+        if known == 0 {
+            return "nothing withdrawn".into();
+        }
+        let number = self.rng.random_range(0..known);
+        let reference = format!("m{}", self.rng.random_range(0..2));
+        let step = match self.rng.random_range(0..4) {
+            0 | 1 => WithdrawalStep::Sent { reference },
+            2 => WithdrawalStep::Expired { reference },
+            _ => WithdrawalStep::Returned {
+                reference: self.rng.random_bool(0.7).then_some(reference),
+                why: "it bounced".into(),
+            },
+        };
+        let before = self.withdrawals[account][number].clone();
+        let (payer, now_ms) = (&self.payers[account * KEYS_PER_ACCOUNT], self.world.now_ms);
+        let mut told = String::new();
+        for _ in 0..self.rng.random_range(1..3) {
+            let ledger = &self.world.ledger;
+            let result = ledger.step_withdrawal(&payer.account, &before.id, &step, now_ms).await;
+            told = format!("{result:?}");
+            let expected = stepped(&before.state, &step, now_ms);
+            match (result, expected) {
+                (Ok(Some(after)), Some(state)) => {
+                    assert_eq!(after.state, state);
+                    self.withdrawals[account][number] = after;
+                }
+                (Err(LedgerError::OutOfTurn(_)), None) => {}
+                (result, expected) => panic!("{step:?} of {before:?}: {result:?}, expected {expected:?}"),
+            }
+        }
+        let after = &self.withdrawals[account][number];
+        if is_returned(&after.state) && !is_returned(&before.state) {
+            let balance = &mut self.balances[account];
+            balance.available += before.amount.signed();
+            balance.withdrawn -= before.amount.signed();
+        }
+        told
     }
 
     async fn reserve(&mut self) -> String {
@@ -470,6 +555,23 @@ impl Player {
         self.world.now_ms += 601_000;
     }
 
+    /// Whether the ledger lists the withdrawals kept here, and those that are open.
+    async fn check_withdrawals(&self) {
+        for (account, expected) in self.withdrawals.iter().enumerate() {
+            let payer = &self.payers[account * KEYS_PER_ACCOUNT];
+            let listed = self.world.ledger.withdrawals(&payer.account, None, 1_024).await;
+            let listed: Vec<_> = listed.expect("withdrawals").into_iter().map(|(_, one)| one).collect();
+            assert_eq!(listed, expected[..expected.len().min(1_024)]);
+        }
+        let all = self.withdrawals.iter().flatten();
+        let mut expected: Vec<_> = all.filter(|one| one.state == WithdrawalState::Asked).cloned().collect();
+        let mut open = self.world.open_withdrawals().await;
+        for list in [&mut expected, &mut open] {
+            list.sort_unstable_by(|a, b| (&a.account, &a.id).cmp(&(&b.account, &b.id)));
+        }
+        assert_eq!(open, expected);
+    }
+
     /// Whether the ledger agrees with the sums kept here, to the nano.
     async fn check(&self) -> Vec<Balance> {
         let mut found = Vec::new();
@@ -488,12 +590,14 @@ impl Player {
             );
             found.push(Balance {
                 deposited,
+                withdrawn: account.withdrawn.signed(),
                 available: account.available,
                 held,
                 spent,
             });
         }
         assert_eq!(found, self.balances);
+        self.check_withdrawals().await;
         for (at, payer) in self.payers.iter().enumerate() {
             let used = self.world.key_use(payer).await;
             let (held, holds) = self.held(at);
@@ -534,6 +638,37 @@ async fn play(mut stage: Stage) {
         "{:?}",
         player.refused
     );
+}
+
+fn is_returned(state: &WithdrawalState) -> bool {
+    matches!(state, WithdrawalState::Returned { .. })
+}
+
+/// What a step must make of a withdrawal; `None` if it must be refused.
+fn stepped(before: &WithdrawalState, step: &WithdrawalStep, at_ms: u64) -> Option<WithdrawalState> {
+    let sent_as = match before {
+        WithdrawalState::Sent { reference, .. } => Some(reference.clone()),
+        _ => None,
+    };
+    match step {
+        WithdrawalStep::Sent { reference } if *before == WithdrawalState::Asked => Some(WithdrawalState::Sent {
+            reference: reference.clone(),
+            at_ms,
+        }),
+        WithdrawalStep::Sent { reference } => (sent_as.as_ref() == Some(reference)).then(|| before.clone()),
+        WithdrawalStep::Expired { .. } if *before == WithdrawalState::Asked => Some(WithdrawalState::Asked),
+        WithdrawalStep::Expired { reference } => {
+            (sent_as.as_ref() == Some(reference)).then_some(WithdrawalState::Asked)
+        }
+        WithdrawalStep::Returned { reference, why } => match before {
+            WithdrawalState::Returned { reference: earlier, .. } => (earlier == reference).then(|| before.clone()),
+            _ => (sent_as == *reference).then(|| WithdrawalState::Returned {
+                reference: reference.clone(),
+                why: why.clone(),
+                at_ms,
+            }),
+        },
+    }
 }
 
 fn reason(error: &ReserveError) -> &'static str {

@@ -57,6 +57,7 @@ mod posts;
 mod restart;
 mod sentinel;
 mod server;
+mod transfers;
 mod upgrade;
 mod world;
 

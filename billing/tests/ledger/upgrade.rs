@@ -22,7 +22,20 @@ async fn an_embedded_ledger_from_before_there_were_limits_opens() {
 
     let file = redb::Database::open(dir.path().join("ledger.redb")).expect("a file");
     let txn = file.begin_write().expect("a transaction");
-    for table in ["key_periods", "usage", "audit", "places"] {
+    for table in [
+        "key_periods",
+        "usage",
+        "audit",
+        "places",
+        "withdrawn",
+        "withdrawals",
+        "withdrawal_ids",
+        "withdrawals_open",
+        "deposit_order",
+        "bookmarks",
+        "uncredited",
+        "uncredited_of",
+    ] {
         let table: TableDefinition<&str, u64> = TableDefinition::new(table);
         assert!(txn.delete_table(table).is_ok_and(|there| there));
     }

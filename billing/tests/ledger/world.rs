@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use filature_billing::{
     Account, AccountId, ApiKey, CallId, CallOutcome, Day, Deposit, FeeBps, KeyChange, KeyId, KeyLimits, KeyRecord,
-    KeyUse, Ledger, Leg, Nano, Price, ProviderId, Reserve, ReserveError, Tokens, UsageRecord,
+    KeyUse, Ledger, Leg, Nano, Price, ProviderId, Reserve, ReserveError, Tokens, UsageRecord, Withdraw, Withdrawal,
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -98,6 +98,30 @@ impl World {
             note,
             now_ms: self.now_ms,
         }
+    }
+
+    pub fn withdraw(&self, account: &AccountId, id: &str, amount: u64) -> Withdraw {
+        Withdraw {
+            id: id.to_owned(),
+            account: account.clone(),
+            amount: nano(amount),
+            to: "0:0123".to_owned(),
+            now_ms: self.now_ms,
+        }
+    }
+
+    /// Every open withdrawal.
+    pub async fn open_withdrawals(&self) -> Vec<Withdrawal> {
+        let mut open = Vec::new();
+        for shard in self.ledger.shards() {
+            open.extend(
+                self.ledger
+                    .open_withdrawals(shard, usize::MAX)
+                    .await
+                    .expect("withdrawals"),
+            );
+        }
+        open
     }
 
     pub fn ask(&mut self, payer: &Payer, quote: u64, quote_min: u64) -> Reserve {
@@ -217,12 +241,17 @@ pub async fn check_sums(ledger: &dyn Ledger) {
     assert!(totals.are_conserved(), "{totals:?}");
     let accounts = ledger.accounts().await.expect("accounts");
     let signed = |amount: Nano| i128::from(amount.get());
-    let mut sums = [0_i128; 4];
+    let mut sums = [0_i128; 5];
     for account in &accounts {
         let kept = i128::from(account.available) + signed(account.held) + signed(account.spent);
-        assert_eq!(kept, signed(account.deposited), "{account:?}");
+        assert_eq!(
+            kept,
+            signed(account.deposited) - signed(account.withdrawn),
+            "{account:?}"
+        );
         let parts = [
             signed(account.deposited),
+            signed(account.withdrawn),
             account.available.into(),
             signed(account.held),
             signed(account.spent),
@@ -234,6 +263,7 @@ pub async fn check_sums(ledger: &dyn Ledger) {
         sums,
         [
             signed(totals.deposited),
+            signed(totals.withdrawn),
             totals.available,
             signed(totals.held),
             signed(totals.spent)

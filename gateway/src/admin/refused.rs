@@ -42,7 +42,9 @@ impl From<LedgerError> for Refused {
         let text = error.to_string();
         match error {
             LedgerError::UnknownAccount(_) => Self::NotFound(text),
-            LedgerError::Conflict(_) => Self::Conflict(text),
+            LedgerError::Conflict(_) | LedgerError::OutOfTurn(_) | LedgerError::Insufficient { .. } => {
+                Self::Conflict(text)
+            }
             LedgerError::TooLarge(_) => Self::Bad(text),
             LedgerError::InUse(_)
             | LedgerError::Unavailable(_)

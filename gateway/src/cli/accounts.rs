@@ -121,6 +121,7 @@ fn one(account: &Account, symbol: &str) -> String {
         ("available", amount(account.available.into(), symbol)),
         ("held", amount(account.held.signed().into(), symbol)),
         ("spent", amount(account.spent.signed().into(), symbol)),
+        ("withdrawn", amount(account.withdrawn.signed().into(), symbol)),
         ("deposited", amount(account.deposited.signed().into(), symbol)),
     ])
 }
@@ -144,6 +145,7 @@ fn sums(books: &Books, symbol: &str) -> String {
     let totals = &books.totals;
     let mut out = output::facts(&[
         ("deposited", amount(totals.deposited.signed().into(), symbol)),
+        ("withdrawn", amount(totals.withdrawn.signed().into(), symbol)),
         ("available", amount(totals.available, symbol)),
         (
             "held",

@@ -67,7 +67,10 @@ pub fn close_with(
         .block_on(ledger.account(&stack.account))
         .expect("an answer")
         .expect("the account");
-    let kept = i128::from(account.available) + i128::from(account.held.get()) + i128::from(account.spent.get());
+    let kept = i128::from(account.available)
+        + i128::from(account.held.get())
+        + i128::from(account.spent.get())
+        + i128::from(account.withdrawn.get());
     assert_eq!(kept, i128::from(account.deposited.get()), "{account:?}");
     assert_eq!(
         (account.spent, account.deposited),

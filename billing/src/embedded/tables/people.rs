@@ -1,40 +1,14 @@
-//! What operators and deposits write: accounts, money, keys, what they say of providers, and the audit trail.
+//! What operators write: accounts, keys, what they say of providers, and the audit trail.
 
 use redb::{ReadableTable, ReadableTableMetadata};
 
-use super::{Entered, Tables, balance};
+use super::{Entered, Tables};
 use crate::embedded::store::damaged;
 use crate::id::{AccountId, KeyId, ProviderId};
 use crate::key::{KeyChange, KeyHash, KeyRecord};
-use crate::ledger::{ADMISSIONS_MAX, Admission, Deposit, LedgerError};
+use crate::ledger::{ADMISSIONS_MAX, Admission, LedgerError};
 
 impl Tables<'_> {
-    /// Writes a deposit, unless its id is known. Returns whether it was new.
-    pub(in crate::embedded) fn deposit(&mut self, deposit: &Deposit) -> Entered<bool> {
-        let Deposit {
-            id,
-            account,
-            amount,
-            note,
-            now_ms,
-        } = deposit;
-        if self.accounts.get(account.as_str())?.is_none() {
-            return Ok(Err(LedgerError::UnknownAccount(account.clone())));
-        }
-        if self.deposits.get((account.as_str(), id.as_str()))?.is_some() {
-            return Ok(Ok(false));
-        }
-        let Ok(deposited) = self.changed.deposited.plus(*amount) else {
-            return Ok(Err(LedgerError::TooLarge("the sum of all deposits")));
-        };
-        self.changed.deposited = deposited;
-        self.deposits
-            .insert((account.as_str(), id.as_str()), (amount.get(), note.as_str(), *now_ms))?;
-        let balance = balance(&mut self.changed, &self.balances, account)?;
-        balance.0 = balance.0.saturating_add(amount.get());
-        Ok(Ok(true))
-    }
-
     /// Writes an account, unless it exists. Returns whether it was new.
     pub(in crate::embedded) fn account(&mut self, id: &AccountId, name: &str, created_ms: u64) -> Entered<bool> {
         if self.accounts.get(id.as_str())?.is_some() {

@@ -1,14 +1,14 @@
-#!lua name=filature_ledger_3
+#!lua name=filature_ledger_4
 
--- The Redis ledger, version 3: this file, limits.lua, money.lua and books.lua, loaded as one library. Whoever changes
+-- The Redis ledger, version 4: this file, limits.lua, money.lua, transfers.lua and books.lua, loaded as one library. Whoever changes
 -- what a function means, takes or returns raises the version here, in `register` below, and in keys.rs: gateways of
--- two versions may share one server. What versions 1 and 2 wrote, which were never released, is not read.
+-- two versions may share one server. What version 3 wrote is read; what 1 and 2 wrote, which were never released, is not.
 --
 -- Each command inside of a function costs as much as all of its arithmetic, so what a step needs lies together: in the
 -- account's hash its balances (`money`), of each of its keys what it may and what is used of it (`key:` and the key, see
--- limits.lua) and what it used of each model on the latest day (`day:`, see money.lua); in one hash of the shard all holds by call, in another what was deposited and
--- spent in the shard and, as `provider:fee` and `provider:earned`, what providers earned. What follows from those is not
--- kept: a shard's holds add up to what is held in it, and what is neither held nor spent is available.
+-- limits.lua) and what it used of each model on the latest day (`day:`, see money.lua); in one hash of the shard all holds by call, in another what was deposited,
+-- withdrawn and spent in the shard and, as `provider:fee` and `provider:earned`, what providers earned. What follows from those is not
+-- kept: a shard's holds add up to what is held in it, and what is neither held, spent nor withdrawn is available.
 --
 -- Every key a function touches is passed to it (but for the hash of an earlier day, when the next begins), and all of them
 -- carry the same {hash tag}. Amounts and their sums are
@@ -18,7 +18,7 @@
 local MAX = 9007199254740991
 
 local function register(name, callback, flag)
-  redis.register_function { function_name = 'filature_3_' .. name, callback = callback, flags = { flag } }
+  redis.register_function { function_name = 'filature_4_' .. name, callback = callback, flags = { flag } }
 end
 
 -- `%d` prints a 64-bit integer, and is several times as fast as `%.0f`.
@@ -31,10 +31,10 @@ local MONEY = '<i8i8i8'
 
 -- Whole hashes are only read where few columns can be.
 local function account_row(account)
-  local row = redis.call('HMGET', account, 'id', 'name', 'created_ms', 'deposited', 'money')
-  if row[5] then
-    local available, held, spent = struct.unpack(MONEY, row[5])
-    row[5], row[6], row[7] = text(available), text(held), text(spent)
+  local row = redis.call('HMGET', account, 'id', 'name', 'created_ms', 'deposited', 'withdrawn', 'money')
+  if row[6] then
+    local available, held, spent = struct.unpack(MONEY, row[6])
+    row[6], row[7], row[8] = text(available), text(held), text(spent)
   end
   return row
 end

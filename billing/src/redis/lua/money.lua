@@ -359,31 +359,8 @@ local function sweep(keys, args)
   return released
 end
 
-local function deposit(keys, args)
-  local account, marker, totals = unpack(keys)
-  local amount, amount_max, note = unpack(args)
-  local money = redis.call('HGET', account, 'money')
-  if not money then
-    return { 'unknown_account', {} }
-  end
-  if redis.call('EXISTS', marker) == 1 then
-    return { 'again', account_row(account) }
-  end
-  local deposited = tonumber(redis.call('HGET', totals, 'deposited') or 0)
-  if tonumber(amount) > tonumber(amount_max) - deposited then
-    return { 'too_large', {} }
-  end
-  local available, held, spent = struct.unpack(MONEY, money)
-  redis.call('HINCRBY', totals, 'deposited', amount)
-  redis.call('HINCRBY', account, 'deposited', amount)
-  redis.call('HSET', account, 'money', struct.pack(MONEY, available + tonumber(amount), held, spent))
-  redis.call('SET', marker, note)
-  return { 'ok', account_row(account) }
-end
-
 register('reserve', reserve)
 register('post', post)
 register('void', void, 'allow-oom')
 register('renew', renew, 'allow-oom')
 register('sweep', sweep, 'allow-oom')
-register('deposit', deposit)

@@ -18,13 +18,14 @@ class Balance:
     """An account's money, in nano."""
 
     deposited: int
+    withdrawn: int
     available: int
     held: int
     spent: int
 
     def adds_up(self) -> bool:
         """Nothing appeared and nothing vanished."""
-        return self.deposited == self.available + self.held + self.spent
+        return self.deposited == self.available + self.held + self.spent + self.withdrawn
 
 
 @dataclass(frozen=True)
@@ -82,4 +83,4 @@ class Operator:
 
 
 def _balance(account: dict[str, Any]) -> Balance:
-    return Balance(*(account[field] for field in ("deposited", "available", "held", "spent")))
+    return Balance(*(account[field] for field in ("deposited", "withdrawn", "available", "held", "spent")))

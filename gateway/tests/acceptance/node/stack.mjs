@@ -51,7 +51,7 @@ export async function settled(account) {
     const shown = await operator("accounts", "show", account);
     return shown.held === 0 && shown;
   }, `nothing to be held for ${account}`);
-  assert.equal(balance.deposited, balance.available + balance.held + balance.spent);
+  assert.equal(balance.deposited, balance.available + balance.held + balance.spent + balance.withdrawn);
   return balance;
 }
 
