@@ -10,13 +10,13 @@ use rand::{CryptoRng, RngExt};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// Crockford's base 32: digits and letters without I, L, O, U, so that an identifier survives being read aloud.
-const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+pub(crate) const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 /// Digits of a call's 128 bits in base 32.
 const CALL_DIGITS: usize = 26;
 /// What every call id starts with.
 const CALL_PREFIX: &str = "gen-";
 /// Random characters of a generated account or key id: 100 bits.
-const RANDOM_CHARS: usize = 20;
+pub(crate) const RANDOM_CHARS: usize = 20;
 /// Longest identifier, prefix included, in bytes.
 const ID_BYTES_MAX: usize = 128;
 

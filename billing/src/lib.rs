@@ -35,6 +35,8 @@ mod seal;
 
 #[cfg(feature = "ton")]
 pub mod chain;
+#[cfg(feature = "ton")]
+pub mod deposits;
 
 mod embedded;
 mod redis;
