@@ -1,11 +1,63 @@
 //! Every route that is not a call to a model. Handlers only extract, ask one thing and shape the answer.
 
 pub mod account;
+pub mod deposits;
 pub mod endpoints;
 pub mod health;
 pub mod models;
 pub mod records;
 pub mod usage;
+pub mod withdrawals;
+
+use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
+use filature_billing::Cursor;
+use serde::de::DeserializeOwned;
+
+use crate::reject::Reject;
+
+/// Entries of a list in one answer, where the query names no number.
+const LISTED: usize = 100;
+
+/// The query of a list that is read page by page.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Page {
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
+impl Page {
+    /// Behind which place, and how many at most.
+    fn read(asked: Result<Query<Self>, QueryRejection>) -> Result<(Option<Cursor>, usize), Reject> {
+        let Query(asked) = asked.map_err(|error| wrong(None, error.body_text()))?;
+        let after = asked.after.filter(|after| !after.is_empty());
+        let after = after.map(|after| after.parse::<Cursor>()).transpose();
+        let after = after.map_err(|error| wrong(Some("after"), error.to_string()))?;
+        Ok((after, asked.limit.unwrap_or(LISTED)))
+    }
+}
+
+/// A JSON body; none at all is that of nothing asked for, where there is such a thing.
+fn body<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Reject> {
+    serde_json::from_slice(bytes).map_err(|error| wrong(None, format!("The body cannot be read: {error}.")))
+}
+
+/// An error's words as a sentence.
+fn sentence(error: &impl std::fmt::Display) -> String {
+    let text = error.to_string();
+    let mut chars = text.chars();
+    let first = chars.next().map(char::to_uppercase);
+    first.into_iter().flatten().chain(chars).chain(['.']).collect()
+}
+
+fn wrong(param: Option<&str>, message: String) -> Reject {
+    Reject::BadRequest {
+        message,
+        param: param.map(str::to_owned),
+        code: None,
+    }
+}
 
 /// A time in milliseconds since the Unix epoch as RFC 3339, in UTC.
 fn rfc3339(ms: u64) -> String {

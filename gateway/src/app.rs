@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::deposits::Coins;
 use crate::epochs::Epochs;
 use crate::fleet::Fleet;
 use crate::journal::Journal;
@@ -38,6 +39,8 @@ pub struct App {
     pub receipts: Arc<ReceiptKey>,
     /// Where receipts are sealed.
     pub epochs: Epochs,
+    /// Where coins are paid in and out, if they are.
+    pub coins: Option<Coins>,
     /// The providers it can reach.
     pub fleet: Fleet,
     /// API keys seen lately.

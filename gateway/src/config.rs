@@ -25,7 +25,7 @@ pub use providers::DirectProvider;
 pub use reference::reference;
 pub use settings::{
     AdminSettings, Config, KeysSettings, LedgerSettings, PricingSettings, RoutingSettings, ServerSettings,
-    TelemetrySettings, TunnelsSettings, UpstreamSettings,
+    SettlementSettings, TelemetrySettings, TunnelsSettings, UpstreamSettings,
 };
 pub use source::{Flag, Sources, Written};
 pub use tokenizers::TokenizerSettings;

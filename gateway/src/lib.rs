@@ -3,7 +3,8 @@
 //! Read in this order: [`serve`] starts and stops a gateway, [`routes`] is the table of every URL, [`request`] is the
 //! path of a call, [`fleet`] holds the providers it can reach, [`journal`] keeps posts the
 //! ledger cannot take yet, [`epochs`] and [`sealing`] put receipts where anybody can check them, [`reject`] is the closed
-//! list of what callers are told when a call fails. [`usage`] sums up what accounts used. [`config`], [`telemetry`], [`cli`]
+//! list of what callers are told when a call fails. [`usage`] sums up what accounts used, [`deposits`] watches what is
+//! paid in. [`config`], [`telemetry`], [`cli`]
 //! and [`admin`] are the operator's side.
 
 pub mod admin;
@@ -12,6 +13,7 @@ pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod deposits;
 pub mod epochs;
 pub mod fleet;
 pub mod journal;

@@ -49,6 +49,15 @@ pub enum Reject {
         /// OpenAI's code, where it has one.
         code: Option<&'static str>,
     },
+    /// The account has less available than is to be withdrawn.
+    TooLittle {
+        /// What it has, in nano.
+        available_nano: i64,
+    },
+    /// The key may not do this.
+    NotPermitted(&'static str),
+    /// Something else has this name.
+    Conflict(String),
     /// The key is confined to other models.
     ModelNotAllowed(String),
     /// Nobody serves this model.
@@ -154,6 +163,9 @@ impl Reject {
             Self::RateLimited { .. } => "rate_limit_exceeded",
             Self::BudgetSpent { .. } => "budget_spent",
             Self::BadRequest { .. } => "bad_request",
+            Self::TooLittle { .. } => "too_little",
+            Self::NotPermitted(_) => "not_permitted",
+            Self::Conflict(_) => "conflict",
             Self::ModelNotAllowed(_) => "model_not_allowed",
             Self::UnknownModel(_) => "model_not_found",
             Self::NotFound(_) => "not_found",
@@ -180,6 +192,9 @@ impl Reject {
             | Self::RateLimited { .. }
             | Self::BudgetSpent { .. }
             | Self::BadRequest { .. }
+            | Self::TooLittle { .. }
+            | Self::NotPermitted(_)
+            | Self::Conflict(_)
             | Self::ModelNotAllowed(_)
             | Self::UnknownModel(_)
             | Self::NoFittingProvider(_)
@@ -227,6 +242,14 @@ impl Reject {
                 param: param.clone(),
                 ..Told::new(StatusCode::BAD_REQUEST, INVALID, *code, message.clone())
             },
+            Self::TooLittle { available_nano } => Told::new(
+                StatusCode::PAYMENT_REQUIRED,
+                "insufficient_quota",
+                Some("insufficient_quota"),
+                format!("The account has {available_nano} nano available, which is too little."),
+            ),
+            Self::NotPermitted(why) => Told::new(StatusCode::FORBIDDEN, INVALID, Some("permission_denied"), *why),
+            Self::Conflict(what) => Told::new(StatusCode::CONFLICT, INVALID, Some("conflict"), what.clone()),
             // OpenAI's words for a project without access to a model.
             Self::ModelNotAllowed(model) => Told {
                 param: Some("model".to_owned()),

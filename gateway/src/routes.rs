@@ -32,6 +32,11 @@ pub fn table(worker: Arc<Worker>) -> Router {
         .route("/v1/models/{*id}", get(api::models::show))
         .route("/v1/key", get(api::account::key))
         .route("/v1/credits", get(api::account::credits))
+        .route("/v1/deposits", post(api::deposits::ask).get(api::deposits::list))
+        .route(
+            "/v1/withdrawals",
+            post(api::withdrawals::ask).get(api::withdrawals::list),
+        )
         .route("/v1/usage", get(api::usage::report))
         .route("/v1/generation", get(api::records::generation))
         .route("/v1/receipts/{id}", get(api::records::receipt))

@@ -21,6 +21,7 @@ use crate::admin::AdminApi;
 use crate::app::{App, Connections, Room, Stop};
 use crate::clock::{Clock, now_ms};
 use crate::config::Config;
+use crate::deposits::{self, Coins};
 use crate::epochs::{self, Common, Epochs};
 use crate::fleet::{Fleet, direct, siblings};
 use crate::journal::{self, Journal};
@@ -81,7 +82,9 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
         // Calls can be served, and their receipts be sealed later.
         Err(unknown) => tracing::warn!(%unknown, "the epochs could not be looked at"),
     }
+    let coins = Coins::configured(&config.settlement)?;
     let opened = Opened {
+        coins,
         ledger,
         receipts,
         epochs,
@@ -109,6 +112,10 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
             .spawn(admin::serve(listener, AdminApi { ledger, tokens }, tasks, stop));
     }
     app.tasks.spawn(keep_holds(app.clone()));
+    if let Some(coins) = app.coins {
+        let chain = deposits::chain(&app.config.settlement)?;
+        app.tasks.spawn(deposits::watch(app.clone(), coins, chain));
+    }
     app.tasks.spawn(siblings::exchange(app.clone()));
     app.tasks.spawn(journal::replay(app.clone()));
     let sealing = app.clone();
@@ -132,6 +139,7 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
 
 /// What a gateway opens before it serves.
 struct Opened {
+    coins: Option<Coins>,
     ledger: Arc<dyn Ledger>,
     receipts: Arc<ReceiptKey>,
     epochs: Epochs,
@@ -158,6 +166,7 @@ fn app(config: Config, telemetry: &Telemetry, opened: Opened) -> App {
         ledger: opened.ledger,
         receipts: opened.receipts,
         epochs: opened.epochs,
+        coins: opened.coins,
         fleet: Fleet::new(policy, waiting),
         keys: KeyCache::new(
             config.keys.cache_entries_max,

@@ -5,7 +5,7 @@
 //!
 //! Reading order: [`call`] (what a caller asks), [`edit`] (the body an engine gets), [`answer`] and [`chunk`] (what
 //! comes back), [`usage`] (what an engine claims), [`sse`] (how chunks are framed), [`error`] (how a refusal looks),
-//! [`models`] and [`account`] (the gateway's own answers), [`spec`] (the generated document).
+//! [`models`], [`account`] and [`transfers`] (the gateway's own answers), [`spec`] (the generated document).
 
 pub mod call;
 
@@ -21,6 +21,7 @@ pub mod account;
 pub mod error;
 pub mod models;
 pub mod spec;
+pub mod transfers;
 
 mod member;
 mod reply;

@@ -49,6 +49,10 @@ const OPEN_SCHEMAS: [&str; 10] = [
         routes::endpoints,
         routes::key,
         routes::credits,
+        routes::ask_deposit,
+        routes::deposits,
+        routes::ask_withdrawal,
+        routes::withdrawals,
         routes::usage,
         routes::generation,
         routes::receipt,
@@ -144,6 +148,8 @@ mod tests {
                 "/v1/models/{id}/endpoints",
                 "/v1/key",
                 "/v1/credits",
+                "/v1/deposits",
+                "/v1/withdrawals",
                 "/v1/usage",
                 "/v1/generation",
                 "/v1/receipts/{id}",
@@ -153,7 +159,7 @@ mod tests {
                 "/openapi.json",
             ])
         );
-        assert_eq!(paths.len(), 15);
+        assert_eq!(paths.len(), 17);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_TYPE};
 use serde::Deserialize;
 
-use super::display;
+use super::{display, wrong};
 use crate::app::Worker;
 use crate::reject::Reject;
 use crate::request::auth;
@@ -129,13 +129,5 @@ fn failed(error: LedgerError) -> Reject {
     match error {
         LedgerError::TooLarge(_) => wrong(Some("from"), "At most 400 days can be asked for.".to_owned()),
         other => Reject::ledger(other),
-    }
-}
-
-fn wrong(param: Option<&str>, message: String) -> Reject {
-    Reject::BadRequest {
-        message,
-        param: param.map(str::to_owned),
-        code: None,
     }
 }

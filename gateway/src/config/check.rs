@@ -1,5 +1,6 @@
 //! Rules that one value alone cannot show: formats of texts, and settings that contradict each other.
 
+use filature_billing::chain::Address;
 use filature_provider_sdk::PublicKey;
 use tracing_subscriber::EnvFilter;
 
@@ -8,6 +9,7 @@ use super::problem::{Origin, Problem};
 use super::providers::is_http_url;
 use super::settings::Config;
 use crate::admin::AdminToken;
+use crate::deposits;
 use crate::epochs::Place;
 
 /// Adds what is wrong; `origin` says where a setting was written.
@@ -17,6 +19,7 @@ pub(super) fn rules(config: &Config, origin: &dyn Fn(&str, &str) -> Origin, prob
     rules.ledger(config);
     rules.admin(config);
     rules.epochs(config);
+    rules.settlement(config);
     rules.upstream(config);
     rules.tunnels(config);
     rules.telemetry(config);
@@ -104,6 +107,24 @@ impl Rules<'_> {
         if admin.listen.is_some() && admin.tokens.is_empty() && admin.tokens_file.is_none() {
             let what = "nobody could use it: admin.tokens and admin.tokens_file are empty".to_owned();
             self.refuse("admin", "listen", what, "make a token with `filature admin token NAME`");
+        }
+    }
+
+    fn settlement(&mut self, config: &Config) {
+        let settlement = &config.settlement;
+        if let Some(text) = &settlement.deposit_address
+            && let Err(error) = Address::parse(text, settlement.network)
+        {
+            let what = format!("got {text:?}: {error}");
+            self.refuse("settlement", "deposit_address", what, "allowed: an address on TON");
+        }
+        if let Err(error) = deposits::endpoints(settlement) {
+            self.refuse(
+                "settlement",
+                "endpoints",
+                error.to_string(),
+                "allowed: URLs such as https://toncenter.com",
+            );
         }
     }
 

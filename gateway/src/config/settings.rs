@@ -5,6 +5,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use filature_billing::chain::Network;
+
 use super::declare::{Section, section};
 use super::providers::DirectProvider;
 use super::tokenizers::TokenizerSettings;
@@ -157,6 +159,29 @@ settings! {
         /// Public keys (64 hexadecimal digits) that signed receipts before the present `receipts.key`: epochs they signed
         /// are gone on with.
         keys_before: Vec<String> = Vec::new();
+    }
+
+    /// Paying in and out over TON. Without an address for deposits neither is offered.
+    pub struct SettlementSettings as settlement {
+        /// Which chain it is. Addresses of the testnet are refused on the mainnet.
+        network: Network = Network::Mainnet;
+        /// Where deposits arrive: an address on TON whose key the operator has. Every account pays in there, with a comment of
+        /// its own. None takes no deposits.
+        deposit_address: Option<String> = None;
+        /// The least that is credited, in nano. A transfer below it is dust: it is written down and credits nobody.
+        deposit_min_nano: u64 = 100_000_000, 1..=1_000_000_000_000_000;
+        /// The least that is withdrawn, in nano.
+        withdrawal_min_nano: u64 = 1_000_000_000, 1..=1_000_000_000_000_000;
+        /// Ids of the API keys that may withdraw their account's credit. With none, only the operator can.
+        withdrawal_keys: Vec<String> = Vec::new();
+        /// Who is asked about the chain: base URLs that speak toncenter's API, the first first. Empty takes
+        /// `https://toncenter.com`, or `https://testnet.toncenter.com` on the testnet.
+        endpoints: Vec<String> = Vec::new();
+        /// The API key for them. Without one toncenter answers once a second.
+        #[secret(masked)]
+        api_key: Option<String> = None;
+        /// How often it is asked for new deposits, in milliseconds.
+        poll_every_ms: u64 = 5000, 100..=3_600_000;
     }
 
     /// How prices are shown.

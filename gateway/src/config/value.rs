@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use filature_billing::chain::Network;
 use filature_provider_sdk::Dialect;
 
 /// A setting's value as it was written, before it has a type.
@@ -272,6 +273,27 @@ choice! {
         Text = "text",
         /// One JSON object per line.
         Json = "json",
+    }
+}
+
+impl Value for Network {
+    fn read(raw: &Raw) -> Option<Self> {
+        match raw.text()?.trim() {
+            "mainnet" => Some(Self::Mainnet),
+            "testnet" => Some(Self::Testnet),
+            _ => None,
+        }
+    }
+
+    fn allowed() -> String {
+        "`mainnet` or `testnet`".to_owned()
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Mainnet => "\"mainnet\"".to_owned(),
+            Self::Testnet => "\"testnet\"".to_owned(),
+        }
     }
 }
 

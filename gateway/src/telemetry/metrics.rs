@@ -63,6 +63,11 @@ struct Instruments {
     epochs_sealed: Counter<u64>,
     receipts_sealed: Counter<u64>,
     sealing_failures: Counter<u64>,
+    deposits: Counter<u64>,
+    deposited: Counter<u64>,
+    deposits_late: Counter<u64>,
+    uncredited: Closed<Counter<u64>>,
+    deposit_failures: Counter<u64>,
     records_waiting: Set,
     oldest_waiting: Set,
 }
@@ -159,6 +164,23 @@ impl Metrics {
         self.0.sealing_failures.add(1, &[]);
     }
 
+    /// So many deposits were credited, of so many nano, some of them late.
+    pub fn deposited(&self, deposits: u64, nano: u64, late: u64) {
+        self.0.deposits.add(deposits, &[]);
+        self.0.deposited.add(nano, &[]);
+        self.0.deposits_late.add(late, &[]);
+    }
+
+    /// A transfer was credited to nobody.
+    pub fn uncredited(&self, why: &'static str) {
+        self.0.uncredited.with(why, |counter| counter.add(1));
+    }
+
+    /// Deposits could not be read.
+    pub fn deposits_failed(&self) {
+        self.0.deposit_failures.add(1, &[]);
+    }
+
     /// Tunnels opened (positive) or closed (negative).
     pub fn tunnel(&self, delta: i64) {
         self.0.tunnels.add(delta);
@@ -233,6 +255,11 @@ pub(super) fn start(resource: &Resource, collector: Option<&Collector>) -> anyho
         epochs_sealed: never(&names::EPOCHS_SEALED),
         receipts_sealed: never(&names::RECEIPTS_SEALED),
         sealing_failures: never(&names::SEALING_FAILURES),
+        deposits: never(&names::DEPOSITS),
+        deposited: never(&names::DEPOSITED),
+        deposits_late: never(&names::DEPOSITS_LATE),
+        uncredited: Closed::new(counter(&meter, &names::UNCREDITED), names::REASON),
+        deposit_failures: never(&names::DEPOSIT_FAILURES),
         records_waiting: set(&names::RECORDS_WAITING),
         oldest_waiting: set(&names::OLDEST_WAITING),
     };

@@ -45,6 +45,8 @@ pub const OUTCOME: &str = "filature.outcome";
 pub const KIND: &str = "filature.kind";
 /// Label: why a request was turned away.
 pub const CODE: &str = "filature.code";
+/// Label: why a transfer was credited to nobody.
+pub const REASON: &str = "filature.reason";
 /// Label: the step of the ledger.
 pub const STEP: &str = "filature.step";
 /// Label: version of the gateway.
@@ -134,6 +136,16 @@ metrics! {
     OLDEST_WAITING = "filature.epochs.waiting.age", Kind::Level, "s", [];
     /// Times that sealing failed: ledger or store did not answer, or do not belong together. The log says which.
     SEALING_FAILURES = "filature.epochs.failures", Kind::Counter, "{failure}", [];
+    /// Deposits on TON that this gateway has credited.
+    DEPOSITS = "filature.deposits.credited", Kind::Counter, "{deposit}", [];
+    /// What they came to, in nano.
+    DEPOSITED = "filature.deposits.nano", Kind::Counter, "{nano}", [];
+    /// Those of them that were credited more than ten minutes after the chain took them.
+    DEPOSITS_LATE = "filature.deposits.late", Kind::Counter, "{deposit}", [];
+    /// Transfers to the address for deposits that were credited to nobody, by why.
+    UNCREDITED = "filature.deposits.uncredited", Kind::Counter, "{transfer}", [REASON];
+    /// Times that deposits could not be read: the chain or the ledger did not answer. The log says which.
+    DEPOSIT_FAILURES = "filature.deposits.failures", Kind::Counter, "{failure}", [];
     /// Answers through tunnels by what their providers signed about them: `taken` into the record, `absent`, `wrong` (it
     /// does not fit what passed; the log says why), `short` (fewer tokens than are billed).
     COSIGNED = "filature.tunnels.signatures", Kind::Counter, "{signature}", [OUTCOME];

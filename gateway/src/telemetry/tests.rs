@@ -61,6 +61,7 @@ fn every_metric_of_the_table_is_scraped_under_the_name_of_the_reference() {
     metrics.rejected("model_not_found");
     metrics.ledger_step("reserve", Duration::from_micros(20), true);
     metrics.cosigned("taken");
+    metrics.uncredited("dust");
     let scrape = metrics.render();
     for metric in names::ALL {
         let name = reference::scrape_name(metric);

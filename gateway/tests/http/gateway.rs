@@ -80,6 +80,11 @@ impl Gateway {
     /// gateway's.
     pub async fn launch_on(kept: Kept, server: &str, rest: &str, engines: Vec<Engine>) -> Self {
         let data = tempfile::tempdir().expect("a folder");
+        Self::launch_in(data, kept, server, rest, engines).await
+    }
+
+    /// The same in a folder that may have a ledger already.
+    pub async fn launch_in(data: TempDir, kept: Kept, server: &str, rest: &str, engines: Vec<Engine>) -> Self {
         let redis = (kept == Kept::Redis).then(|| Redis::start(data.path()));
         let [port, admin_port] = free_ports();
         let url = redis.as_ref().map(|redis| format!("redis = {:?}", redis.url()));

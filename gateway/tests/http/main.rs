@@ -19,6 +19,7 @@ mod attacks;
 mod bad_requests;
 mod counting;
 mod crowd;
+mod deposits;
 mod limits;
 mod preferences;
 mod providers_in_trouble;

@@ -51,6 +51,34 @@ const UNKNOWN: Failure = Failure {
     code: Some("model_not_found"),
     message: "No provider serves the model `no-such-model`.",
 };
+const NOT_PERMITTED: Failure = Failure {
+    status: 403,
+    meaning: "The API key may not withdraw.",
+    kind: "invalid_request_error",
+    code: Some("permission_denied"),
+    message: "This API key may not withdraw. Ask the operator.",
+};
+const TOO_LITTLE: Failure = Failure {
+    status: 402,
+    meaning: "The account has less than that available.",
+    kind: "insufficient_quota",
+    code: Some("insufficient_quota"),
+    message: "The account has 4000 nano available, which is too little.",
+};
+const NOT_OFFERED: Failure = Failure {
+    status: 404,
+    meaning: "This gateway does not offer it.",
+    kind: "invalid_request_error",
+    code: Some("not_found"),
+    message: "This gateway takes no deposits on TON.",
+};
+const TAKEN: Failure = Failure {
+    status: 409,
+    meaning: "Another one has this name.",
+    kind: "invalid_request_error",
+    code: Some("conflict"),
+    message: "the withdrawal november-refund exists already and is another",
+};
 const SLOW_CALLER: Failure = Failure {
     status: 408,
     meaning: "The request did not arrive in time.",
@@ -155,6 +183,33 @@ pub(super) struct AskFailures;
 impl IntoResponses for AskFailures {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         responses(&[INVALID, NO_KEY, INTERNAL, UNAVAILABLE])
+    }
+}
+
+/// What can go wrong with asking how to pay in.
+pub(super) struct DepositFailures;
+
+impl IntoResponses for DepositFailures {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        responses(&[INVALID, NO_KEY, NOT_OFFERED, INTERNAL, UNAVAILABLE])
+    }
+}
+
+/// What can go wrong with paying out.
+pub(super) struct WithdrawalFailures;
+
+impl IntoResponses for WithdrawalFailures {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        responses(&[
+            INVALID,
+            NO_KEY,
+            TOO_LITTLE,
+            NOT_PERMITTED,
+            NOT_OFFERED,
+            TAKEN,
+            INTERNAL,
+            UNAVAILABLE,
+        ])
     }
 }
 

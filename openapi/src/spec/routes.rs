@@ -2,10 +2,13 @@
 #![expect(dead_code, reason = "these functions carry attributes and are never called")]
 
 use super::answers::{ChatAnswer, ChatChunk, CompletionAnswer, EmbeddingAnswer, Receipt};
-use super::failures::{AskFailures, CallFailures, ListFailures, LookupFailures};
+use super::failures::{AskFailures, CallFailures, DepositFailures, ListFailures, LookupFailures, WithdrawalFailures};
 use super::schemas::{ChatRequest, CompletionRequest, EmbeddingRequest};
 use crate::account::{Credits, Data, Generation, KeyInfo, UsageReport};
 use crate::models::{ModelEndpoints, ModelList, ModelObject};
+use crate::transfers::{
+    DepositInstructions, DepositList, DepositRequest, WithdrawalList, WithdrawalRequest, WithdrawalShown,
+};
 
 /// Continue a chat.
 ///
@@ -98,6 +101,50 @@ fn key() {}
     security(("api_key" = [])),
 )]
 fn credits() {}
+
+/// Ask how to pay in: an address and a comment.
+#[utoipa::path(
+    post, path = "/v1/deposits", operation_id = "askDeposit", tag = "account",
+    request_body = Option<DepositRequest>,
+    responses((status = 200, description = "How to pay in.", body = Data<DepositInstructions>), DepositFailures),
+    security(("api_key" = [])),
+)]
+fn ask_deposit() {}
+
+/// List what was paid in.
+#[utoipa::path(
+    get, path = "/v1/deposits", operation_id = "listDeposits", tag = "account",
+    params(
+        ("after" = Option<String>, Query, description = "Only those behind this place: `next` of an earlier answer."),
+        ("limit" = Option<usize>, Query, description = "How many at most; 100 unless told, and never more than 1,024."),
+    ),
+    responses((status = 200, description = "The deposits.", body = DepositList), AskFailures),
+    security(("api_key" = [])),
+)]
+fn deposits() {}
+
+/// Withdraw unused credit.
+///
+/// The amount is no longer available from here on; it is sent with the operator's next payouts, or given back.
+#[utoipa::path(
+    post, path = "/v1/withdrawals", operation_id = "askWithdrawal", tag = "account",
+    request_body = WithdrawalRequest,
+    responses((status = 200, description = "The withdrawal.", body = Data<WithdrawalShown>), WithdrawalFailures),
+    security(("api_key" = [])),
+)]
+fn ask_withdrawal() {}
+
+/// List withdrawals.
+#[utoipa::path(
+    get, path = "/v1/withdrawals", operation_id = "listWithdrawals", tag = "account",
+    params(
+        ("after" = Option<String>, Query, description = "Only those behind this place: `next` of an earlier answer."),
+        ("limit" = Option<usize>, Query, description = "How many at most; 100 unless told, and never more than 1,024."),
+    ),
+    responses((status = 200, description = "The withdrawals.", body = WithdrawalList), AskFailures),
+    security(("api_key" = [])),
+)]
+fn withdrawals() {}
 
 /// Show what the account used, by day, model and key.
 ///

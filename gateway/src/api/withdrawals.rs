@@ -1,0 +1,132 @@
+//! `POST` and `GET /v1/withdrawals`: unused credit, back to an address of the caller's.
+//!
+//! An API key lies on many machines and is meant for calls: only keys the operator has named may withdraw.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use filature_billing::chain::Address;
+use filature_billing::{KeyRecord, LedgerError, Nano, Withdraw, Withdrawal, WithdrawalState};
+use filature_openapi::account::Data;
+use filature_openapi::transfers::{WithdrawalList, WithdrawalRequest, WithdrawalShown};
+use http::HeaderMap;
+
+use super::{Page, body, rfc3339, sentence, wrong};
+use crate::app::{App, Worker};
+use crate::clock::now_ms;
+use crate::deposits::Coins;
+use crate::reject::Reject;
+use crate::request::auth;
+
+/// Longest name of a withdrawal, in bytes.
+const ID_BYTES_MAX: usize = 64;
+
+/// Withdraws.
+///
+/// # Errors
+/// [`Reject::NotFound`] where nothing is paid out, [`Reject::NotPermitted`] with a key that may not,
+/// [`Reject::BadRequest`], [`Reject::TooLittle`], [`Reject::Conflict`], [`Reject::Unauthorized`],
+/// [`Reject::LedgerUnavailable`].
+pub async fn ask(
+    State(worker): State<Arc<Worker>>,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Result<Json<Data<WithdrawalShown>>, Reject> {
+    let app = &worker.app;
+    let key = auth::holder(app, &headers).await?;
+    let coins = permitted(app, &key)?;
+    let ask = read(&body(&bytes)?, &key, &coins)?;
+    let done = app.ledger.withdraw(&ask).await.map_err(refused)?;
+    if done.fresh {
+        let (account, amount) = (&ask.account, ask.amount);
+        tracing::info!(%account, id = ask.id, %amount, to = ask.to, "a withdrawal is asked for");
+    }
+    Ok(Json(Data {
+        data: shown(done.withdrawal),
+    }))
+}
+
+/// What was withdrawn.
+///
+/// # Errors
+/// [`Reject::BadRequest`] for a query that makes no sense, [`Reject::Unauthorized`], [`Reject::LedgerUnavailable`].
+pub async fn list(
+    State(worker): State<Arc<Worker>>,
+    asked: Result<Query<Page>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Json<WithdrawalList>, Reject> {
+    let key = auth::holder(&worker.app, &headers).await?;
+    let (after, max) = Page::read(asked)?;
+    let found = worker.app.ledger.withdrawals(&key.account, after, max).await;
+    let found = found.map_err(Reject::ledger)?;
+    Ok(Json(WithdrawalList {
+        next: found.last().map(|(place, _)| place.to_string()),
+        data: found.into_iter().map(|(_, withdrawal)| shown(withdrawal)).collect(),
+    }))
+}
+
+fn permitted(app: &App, key: &KeyRecord) -> Result<Coins, Reject> {
+    let not_offered = || Reject::NotFound("This gateway pays nothing out on TON. Ask its operator.".to_owned());
+    let coins = app.coins.ok_or_else(not_offered)?;
+    let keys = &app.config.settlement.withdrawal_keys;
+    if keys.iter().any(|id| id == key.id.as_str()) {
+        Ok(coins)
+    } else {
+        Err(Reject::NotPermitted("This API key may not withdraw. Ask the operator."))
+    }
+}
+
+fn read(asked: &WithdrawalRequest, key: &KeyRecord, coins: &Coins) -> Result<Withdraw, Reject> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+    if asked.id.is_empty() || asked.id.len() > ID_BYTES_MAX || !asked.id.bytes().all(plain) {
+        let text = "A name is 1 to 64 letters, digits, `_`, `-` and `.`.".to_owned();
+        return Err(wrong(Some("id"), text));
+    }
+    let amount = Nano::new(asked.amount_nano).map_err(|error| wrong(Some("amount_nano"), sentence(&error)))?;
+    if amount < coins.withdrawal_min {
+        let text = format!("The least that is withdrawn is {} nano.", coins.withdrawal_min.get());
+        return Err(wrong(Some("amount_nano"), text));
+    }
+    let to = Address::parse(&asked.address, coins.network);
+    let to = to.map_err(|error| wrong(Some("address"), sentence(&error)))?.address;
+    if to == coins.address {
+        return Err(wrong(Some("address"), "This is where deposits arrive.".to_owned()));
+    }
+    Ok(Withdraw {
+        id: asked.id.clone(),
+        account: key.account.clone(),
+        amount,
+        to: to.to_string(),
+        now_ms: now_ms(),
+    })
+}
+
+fn refused(error: LedgerError) -> Reject {
+    match error {
+        LedgerError::Insufficient { available } => Reject::TooLittle {
+            available_nano: available,
+        },
+        LedgerError::Conflict(_) => Reject::Conflict(sentence(&error)),
+        other => Reject::ledger(other),
+    }
+}
+
+fn shown(withdrawal: Withdrawal) -> WithdrawalShown {
+    let (status, reference, reason) = match withdrawal.state {
+        WithdrawalState::Asked => ("asked", None, None),
+        WithdrawalState::Sent { reference, .. } => ("sent", Some(reference), None),
+        WithdrawalState::Returned { reference, why, .. } => ("returned", reference, Some(why)),
+    };
+    WithdrawalShown {
+        id: withdrawal.id,
+        status: status.to_owned(),
+        amount_nano: withdrawal.amount.get(),
+        address: withdrawal.to,
+        created_at: rfc3339(withdrawal.asked_ms),
+        reference,
+        reason,
+    }
+}

@@ -1,0 +1,173 @@
+//! Paying in over TON: what the settings say of it, and the task that watches the address.
+//!
+//! Of several gateways on a ledger one watches at a time, to spare the endpoints: a lease says which. Two at once do no
+//! harm ([`filature_billing::deposits`]). Whatever fails here, calls are served and nothing is lost: the chain keeps what
+//! arrived, and the ledger how far it was read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use filature_billing::Nano;
+use filature_billing::chain::{
+    Address, BadAddress, BadEndpoint, Chain, Endpoint, Network, Toncenter, ToncenterSettings,
+};
+use filature_billing::deposits::{DepositSettings, Watched, Watcher};
+
+use crate::app::App;
+use crate::clock::now_ms;
+use crate::config::SettlementSettings;
+
+/// The lease of whoever watches.
+const LEASE: &str = "deposits";
+/// Longer than a step takes that is still given an answer.
+const LEASE_MIN: Duration = Duration::from_secs(90);
+/// Looks that may fail to come before the turn is somebody else's.
+const LOOKS_PER_LEASE: u32 = 5;
+/// After a failure the next look is twice as far away as after the one before, up to this.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// Where coins are paid in and out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Coins {
+    /// Which chain it is.
+    pub network: Network,
+    /// Where deposits arrive.
+    pub address: Address,
+    /// The least that is credited.
+    pub deposit_min: Nano,
+    /// The least that is withdrawn.
+    pub withdrawal_min: Nano,
+}
+
+impl Coins {
+    /// What the settings say; `None` where no deposits are taken.
+    ///
+    /// # Errors
+    /// [`BadAddress`], which the check of the settings finds first.
+    pub fn configured(settings: &SettlementSettings) -> Result<Option<Self>, BadAddress> {
+        let Some(text) = &settings.deposit_address else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            network: settings.network,
+            address: Address::parse(text, settings.network)?.address,
+            deposit_min: Nano::saturating(settings.deposit_min_nano),
+            withdrawal_min: Nano::saturating(settings.withdrawal_min_nano),
+        }))
+    }
+}
+
+/// Who is asked about the chain.
+///
+/// # Errors
+/// [`BadEndpoint`], without the API key.
+pub fn endpoints(settings: &SettlementSettings) -> Result<Vec<Endpoint>, BadEndpoint> {
+    let usual = match settings.network {
+        Network::Mainnet => "https://toncenter.com",
+        Network::Testnet => "https://testnet.toncenter.com",
+    };
+    let usual = settings.endpoints.is_empty().then_some(usual);
+    let urls = settings.endpoints.iter().map(String::as_str).chain(usual);
+    urls.map(|url| Endpoint::parse(url, settings.api_key.as_deref()))
+        .collect()
+}
+
+/// The chain as the settings' endpoints tell it.
+///
+/// # Errors
+/// [`BadEndpoint`]
+pub fn chain(settings: &SettlementSettings) -> Result<Arc<dyn Chain>, BadEndpoint> {
+    Ok(Arc::new(Toncenter::new(ToncenterSettings::new(endpoints(settings)?))?))
+}
+
+/// Watches until the gateway ends.
+pub async fn watch(app: Arc<App>, coins: Coins, chain: Arc<dyn Chain>) {
+    let settings = DepositSettings {
+        address: coins.address,
+        minimum: coins.deposit_min,
+    };
+    let every = Duration::from_millis(app.config.settlement.poll_every_ms);
+    let mut shift = Shift {
+        watcher: Watcher::new(chain, app.ledger.clone(), settings),
+        name: format!("{:032x}", rand::random::<u128>()),
+        every,
+        failures: 0,
+        app,
+    };
+    let ended = shift.app.stop.ended.clone();
+    loop {
+        let look = async {
+            let pause = shift.look().await;
+            tokio::time::sleep(pause).await;
+        };
+        tokio::select! {
+            biased;
+            () = ended.cancelled() => break,
+            () = look => {}
+        }
+    }
+    // If this fails, the lease ends by itself.
+    let _ = shift.app.ledger.lease(LEASE, &shift.name, 0, now_ms()).await;
+}
+
+/// One gateway's share of the watching.
+struct Shift {
+    app: Arc<App>,
+    watcher: Watcher,
+    /// Who this gateway is among those on its ledger.
+    name: String,
+    every: Duration,
+    /// Failures since the last success.
+    failures: u32,
+}
+
+impl Shift {
+    /// Looks for deposits if it is this gateway's turn; returns how long to wait.
+    async fn look(&mut self) -> Duration {
+        let lease = (self.every * LOOKS_PER_LEASE).max(LEASE_MIN);
+        let lease_ms = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
+        match self.app.ledger.lease(LEASE, &self.name, lease_ms, now_ms()).await {
+            Ok(true) => {}
+            Ok(false) => return self.every,
+            Err(error) => return self.failed(&error.to_string()),
+        }
+        match self.watcher.step(now_ms()).await {
+            Ok(watched) => self.told(&watched),
+            Err(error) => self.failed(&error.to_string()),
+        }
+    }
+
+    fn told(&mut self, watched: &Watched) -> Duration {
+        if self.failures > 0 {
+            tracing::info!("deposits are read again");
+        }
+        self.failures = 0;
+        let metrics = &self.app.metrics;
+        metrics.deposited(watched.credited, watched.amount.get(), watched.late);
+        if watched.credited > 0 {
+            let (credited, late) = (watched.credited, watched.late);
+            tracing::info!(credited, late, amount = %watched.amount, "deposits are credited");
+        }
+        if !watched.overtaken {
+            for transfer in &watched.uncredited {
+                metrics.uncredited(transfer.why.as_str());
+                let (id, why, amount) = (&transfer.id, transfer.why.as_str(), &transfer.amount);
+                tracing::info!(id, why, amount, "a transfer credits nobody");
+            }
+        }
+        // There may be more.
+        if watched.transactions > 0 {
+            Duration::ZERO
+        } else {
+            self.every
+        }
+    }
+
+    fn failed(&mut self, why: &str) -> Duration {
+        self.app.metrics.deposits_failed();
+        let pause = self.every.saturating_mul(1 << self.failures.min(16)).min(PAUSE_MAX);
+        self.failures = self.failures.saturating_add(1);
+        tracing::warn!(error = why, again_in = ?pause, "deposits could not be read; none is lost");
+        pause
+    }
+}
