@@ -1,5 +1,5 @@
-//! What an operator may do to a ledger: accounts, credit, keys, providers, usage, the audit trail. One set of operations, as a small
-//! JSON API.
+//! What an operator may do to a ledger: accounts, credit, withdrawals, keys, providers, usage, the audit trail. One set of
+//! operations, as a small JSON API.
 //!
 //! The gateway that owns an embedded ledger serves it on a Unix socket in the ledger's folder, readable by its owner
 //! only; the command line is its client. Where no gateway runs, or the ledger is in Redis, the command line calls the
@@ -26,7 +26,8 @@ pub use socket::{SOCKET, listen};
 pub use token::{AdminToken, BadAdminToken, Tokens, generate as generate_token};
 pub use wire::{
     Accounts, Admittance, Admitted, Audit, Audited, Books, BudgetPatch, CreatedKey, Credit, Credited, KeyPatch,
-    KeyShown, Keys, LimitsPatch, NewAccount, NewKey, Providers, UsageOf,
+    KeyShown, Keys, LimitsPatch, NewAccount, NewKey, NewWithdrawal, Providers, Return, UncreditedList, UncreditedOne,
+    UsageOf, Withdrawals,
 };
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod receipts;
 mod token;
 mod trust;
 mod usage;
+mod withdrawals;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -64,6 +65,12 @@ enum Command {
     /// Make, credit and show accounts.
     #[command(subcommand)]
     Accounts(accounts::Accounts),
+    /// Show what was paid in on TON and credited to nobody.
+    #[command(subcommand)]
+    Deposits(withdrawals::Deposits),
+    /// Withdraw unused credit, list and give back withdrawals.
+    #[command(subcommand)]
+    Withdrawals(withdrawals::Withdrawals),
     /// Make, change, list and revoke API keys.
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -129,6 +136,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let done = match cli.command {
         Command::Serve(serve) => run(serve),
         Command::Accounts(command) => accounts::run(command),
+        Command::Deposits(command) => withdrawals::run_deposits(command),
+        Command::Withdrawals(command) => withdrawals::run(command),
         Command::Keys(command) => keys::run(command),
         Command::Providers(command) => providers::run(command),
         Command::Usage(command) => usage::run(command),

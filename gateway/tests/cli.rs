@@ -234,6 +234,61 @@ fn what_operators_did_and_what_accounts_used_is_shown() {
 }
 
 #[test]
+fn credit_is_withdrawn_and_given_back() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let dir = dir.path();
+    let account = json(dir, &["accounts", "create", "acme"]);
+    let id = text(&account, "/id");
+    json(dir, &["accounts", "credit", id, "5"]);
+    let to = format!("0:{}", "09".repeat(32));
+    let ask = |amount: &str, to: &str| ["withdrawals", "ask", id, amount, "--to", to, "--id", "w1"].map(str::to_owned);
+    fn words(args: &[String]) -> Vec<&str> {
+        args.iter().map(String::as_str).collect()
+    }
+    for _ in 0..2 {
+        let asked = json(
+            dir,
+            &words(&ask("2", "EQAJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCdgb")),
+        );
+        assert_eq!((text(&asked, "/state"), text(&asked, "/to")), ("asked", to.as_str()));
+    }
+    let shown = json(dir, &["accounts", "show", id]);
+    assert_eq!(
+        (&shown["available"], &shown["withdrawn"]),
+        (&3_000_000_000_u64.into(), &2_000_000_000_u64.into())
+    );
+    for (amount, to, code, why) in [
+        ("9", to.as_str(), 1, "nothing was withdrawn"),
+        ("2", "kQAJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCWOR", 2, "testnet"),
+        ("2", "hello", 2, "48 characters"),
+    ] {
+        let ran = run(dir, &words(&ask(amount, to)));
+        assert!(ran.code == code && ran.err.contains(why), "{} {}", ran.code, ran.err);
+    }
+    for list in [vec!["withdrawals", "list"], vec!["withdrawals", "list", id]] {
+        let listed = json(dir, &list);
+        assert_eq!(listed["withdrawals"].as_array().map(Vec::len), Some(1), "{listed}");
+    }
+    let back = ["withdrawals", "return", id, "w1", "--why", "a typo"];
+    for _ in 0..2 {
+        assert_eq!(text(&json(dir, &back), "/state"), "returned");
+    }
+    let open = json(dir, &["withdrawals", "list"]);
+    assert_eq!(open["withdrawals"].as_array().map(Vec::len), Some(0));
+    let books = json(dir, &["accounts", "books"]);
+    assert_eq!(
+        (&books["totals"]["withdrawn"], &books["conserved"]),
+        (&0.into(), &true.into())
+    );
+    let none = run(dir, &["withdrawals", "return", id, "w9", "--why", "x"]);
+    assert!(none.code == 1 && none.err.contains("no withdrawal w9"), "{}", none.err);
+    let listed = json(dir, &["deposits", "uncredited"]);
+    assert_eq!(listed["transfers"].as_array().map(Vec::len), Some(0));
+    let trail = run(dir, &["audit"]);
+    assert!(trail.out.contains("withdrawal.ask") && trail.out.contains("withdrawal.return"));
+}
+
+#[test]
 fn providers_are_let_in_and_kept_out() {
     let dir = tempfile::tempdir().expect("a folder");
     let dir = dir.path();

@@ -1,5 +1,7 @@
 //! Calls the operations: over the socket of a running gateway, or inside this process.
 
+mod transfers;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -4,6 +4,7 @@ mod accounts;
 mod keys;
 mod providers;
 mod reading;
+mod withdrawals;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
@@ -24,6 +25,16 @@ pub fn router(desk: Desk) -> Router {
         .route("/accounts/{id}", get(accounts::show))
         .route("/accounts/{id}/credit", post(accounts::credit))
         .route("/accounts/{id}/usage", get(reading::usage))
+        .route(
+            "/accounts/{id}/withdrawals",
+            post(withdrawals::ask).get(withdrawals::of_account),
+        )
+        .route(
+            "/accounts/{id}/withdrawals/{withdrawal}/return",
+            post(withdrawals::give_back),
+        )
+        .route("/withdrawals", get(withdrawals::open))
+        .route("/uncredited", get(reading::uncredited))
         .route("/keys", post(keys::create).get(keys::list))
         .route("/keys/{id}", get(keys::show).patch(keys::update).delete(keys::revoke))
         .route("/providers", get(providers::list))

@@ -2,7 +2,7 @@
 
 use filature_billing::{
     Account, AccountId, Admission, AuditEntry, Budget, Cursor, Day, Earnings, KeyLimits, KeyRecord, KeyUse, Nano,
-    Period, ProviderId, Totals, Usage,
+    Period, ProviderId, Totals, Uncredited, Usage, Withdrawal,
 };
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -216,6 +216,52 @@ pub struct Admitted {
 pub struct Providers {
     /// The providers.
     pub providers: Vec<Admitted>,
+}
+
+/// `POST /accounts/{id}/withdrawals`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewWithdrawal {
+    /// What makes it once: the same id again withdraws nothing.
+    pub id: String,
+    /// How much.
+    pub amount: Nano,
+    /// Where to: an address on TON in its raw form, `0:` and 64 hexadecimal digits.
+    pub to: String,
+}
+
+/// `POST /accounts/{id}/withdrawals/{withdrawal}/return`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Return {
+    /// Why, for the owner of the account.
+    pub why: String,
+}
+
+/// Answer of `GET /withdrawals` and `GET /accounts/{id}/withdrawals`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Withdrawals {
+    /// The withdrawals, those asked for first first.
+    pub withdrawals: Vec<Withdrawal>,
+    /// The place of the last one, which leads to the next page of an account's; absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Cursor>,
+}
+
+/// Answer of `GET /uncredited`: a page of transfers on TON that were credited to nobody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UncreditedList {
+    /// The transfers, oldest first. The last one's cursor leads to the next page.
+    pub transfers: Vec<UncreditedOne>,
+}
+
+/// A transfer that was credited to nobody, and where it stands in the list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UncreditedOne {
+    /// Where.
+    pub cursor: Cursor,
+    /// Which.
+    pub transfer: Uncredited,
 }
 
 /// Answer of `GET /audit`: a page of what operators did.

@@ -6,11 +6,11 @@ use filature_billing::{AccountId, Cursor, Day};
 use serde::Deserialize;
 
 use super::super::refused::{In, Refused};
-use super::super::wire::{Audit, Audited, Books, UsageOf};
+use super::super::wire::{Audit, Audited, Books, UncreditedList, UncreditedOne, UsageOf};
 use super::AtDesk;
 use crate::usage;
 
-/// Entries of the audit trail in one answer, where the query names no number.
+/// Entries of such a list in one answer, where the query names no number.
 const ENTRIES: usize = 100;
 
 /// Query of `GET /accounts/{id}/usage`.
@@ -48,16 +48,35 @@ pub(super) async fn books(State(desk): AtDesk) -> Result<Json<Books>, Refused> {
     }))
 }
 
-/// Query of `GET /audit`.
+/// Query of a list that is read page by page.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Page {
-    after: Option<Cursor>,
-    max: Option<usize>,
+    pub(super) after: Option<Cursor>,
+    pub(super) max: Option<usize>,
+}
+
+impl Page {
+    pub(super) fn max(&self) -> usize {
+        self.max.unwrap_or(ENTRIES)
+    }
+}
+
+pub(super) async fn uncredited(
+    State(desk): AtDesk,
+    In(Query(page)): In<Query<Page>>,
+) -> Result<Json<UncreditedList>, Refused> {
+    let found = desk.ledger.uncredited(page.after, page.max()).await?;
+    let transfers = found
+        .into_iter()
+        .map(|(cursor, transfer)| UncreditedOne { cursor, transfer });
+    Ok(Json(UncreditedList {
+        transfers: transfers.collect(),
+    }))
 }
 
 pub(super) async fn audit(State(desk): AtDesk, In(Query(page)): In<Query<Page>>) -> Result<Json<Audit>, Refused> {
-    let log = desk.ledger.audit_log(page.after, page.max.unwrap_or(ENTRIES)).await?;
+    let log = desk.ledger.audit_log(page.after, page.max()).await?;
     let entries = log.into_iter().map(|(cursor, entry)| Audited { cursor, entry });
     Ok(Json(Audit {
         entries: entries.collect(),
