@@ -9,12 +9,18 @@ pub mod records;
 pub mod usage;
 pub mod withdrawals;
 
-use axum::extract::Query;
+use std::sync::Arc;
+
 use axum::extract::rejection::QueryRejection;
-use filature_billing::Cursor;
+use axum::extract::{Query, Request};
+use bytes::Bytes;
+use filature_billing::{Cursor, KeyRecord};
 use serde::de::DeserializeOwned;
 
+use crate::app::App;
 use crate::reject::Reject;
+use crate::request::auth;
+use crate::request::parse::{STRANGER_BYTES_MAX, discard, read_body};
 
 /// Entries of a list in one answer, where the query names no number.
 const LISTED: usize = 100;
@@ -38,7 +44,24 @@ impl Page {
     }
 }
 
-/// A JSON body; none at all is that of nothing asked for, where there is such a thing.
+/// Who asks, and the body: read of callers with a good key only, bounded in size and time as a call's is.
+///
+/// # Errors
+/// Those of [`auth::holder`] and [`read_body`].
+async fn asked(app: &App, request: Request) -> Result<(Arc<KeyRecord>, Bytes), Reject> {
+    let (head, rest) = request.into_parts();
+    let key = match auth::holder(app, &head.headers).await {
+        Ok(key) => key,
+        Err(reject) => {
+            discard(rest, STRANGER_BYTES_MAX).await;
+            return Err(reject);
+        }
+    };
+    let (_place, bytes) = read_body(app, &head.headers, &key.account, rest).await?;
+    Ok((key, bytes))
+}
+
+/// A JSON body.
 fn body<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Reject> {
     serde_json::from_slice(bytes).map_err(|error| wrong(None, format!("The body cannot be read: {error}.")))
 }

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::{Query, Request, State};
 use filature_billing::chain::Network;
 use filature_billing::deposits::{Invoice, payment_link};
 use filature_billing::{AccountId, Deposit, Nano, Uncredited};
@@ -15,7 +14,7 @@ use http::HeaderMap;
 use qrcode::render::svg;
 use qrcode::{EcLevel, QrCode};
 
-use super::{Page, body, rfc3339, sentence, wrong};
+use super::{Page, asked, body, rfc3339, sentence, wrong};
 use crate::app::Worker;
 use crate::deposits::Coins;
 use crate::reject::Reject;
@@ -30,17 +29,16 @@ const QR_PIXELS_MIN: u32 = 240;
 /// [`Reject::NotFound`] where no deposits are taken, [`Reject::BadRequest`], [`Reject::Unauthorized`] without a good key.
 pub async fn ask(
     State(worker): State<Arc<Worker>>,
-    headers: HeaderMap,
-    bytes: Bytes,
+    request: Request,
 ) -> Result<Json<Data<DepositInstructions>>, Reject> {
-    let key = auth::holder(&worker.app, &headers).await?;
+    let (key, bytes) = asked(&worker.app, request).await?;
     let coins = worker.app.coins.ok_or_else(not_offered)?;
-    let asked: DepositRequest = if bytes.is_empty() {
+    let wish: DepositRequest = if bytes.is_empty() {
         DepositRequest::default()
     } else {
         body(&bytes)?
     };
-    let amount = asked.amount_nano.map(|nano| amount(nano, &coins)).transpose()?;
+    let amount = wish.amount_nano.map(|nano| amount(nano, &coins)).transpose()?;
     let data = instructions(&coins, &key.account, amount).ok_or_else(not_offered)?;
     Ok(Json(Data { data }))
 }
@@ -51,11 +49,11 @@ pub async fn ask(
 /// [`Reject::BadRequest`] for a query that makes no sense, [`Reject::Unauthorized`], [`Reject::LedgerUnavailable`].
 pub async fn list(
     State(worker): State<Arc<Worker>>,
-    asked: Result<Query<Page>, QueryRejection>,
+    query: Result<Query<Page>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Json<DepositList>, Reject> {
     let key = auth::holder(&worker.app, &headers).await?;
-    let (after, max) = Page::read(asked)?;
+    let (after, max) = Page::read(query)?;
     let ledger = &worker.app.ledger;
     let credited = ledger
         .deposits(&key.account, after, max)

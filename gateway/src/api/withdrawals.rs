@@ -5,16 +5,15 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::{Query, Request, State};
 use filature_billing::chain::Address;
 use filature_billing::{KeyRecord, LedgerError, Nano, Withdraw, Withdrawal, WithdrawalState};
 use filature_openapi::account::Data;
 use filature_openapi::transfers::{WithdrawalList, WithdrawalRequest, WithdrawalShown};
 use http::HeaderMap;
 
-use super::{Page, body, rfc3339, sentence, wrong};
+use super::{Page, asked, body, rfc3339, sentence, wrong};
 use crate::app::{App, Worker};
 use crate::clock::now_ms;
 use crate::deposits::Coins;
@@ -30,13 +29,9 @@ const ID_BYTES_MAX: usize = 64;
 /// [`Reject::NotFound`] where nothing is paid out, [`Reject::NotPermitted`] with a key that may not,
 /// [`Reject::BadRequest`], [`Reject::TooLittle`], [`Reject::Conflict`], [`Reject::Unauthorized`],
 /// [`Reject::LedgerUnavailable`].
-pub async fn ask(
-    State(worker): State<Arc<Worker>>,
-    headers: HeaderMap,
-    bytes: Bytes,
-) -> Result<Json<Data<WithdrawalShown>>, Reject> {
+pub async fn ask(State(worker): State<Arc<Worker>>, request: Request) -> Result<Json<Data<WithdrawalShown>>, Reject> {
     let app = &worker.app;
-    let key = auth::holder(app, &headers).await?;
+    let (key, bytes) = asked(app, request).await?;
     let coins = permitted(app, &key)?;
     let ask = read(&body(&bytes)?, &key, &coins)?;
     let done = app.ledger.withdraw(&ask).await.map_err(refused)?;
@@ -55,11 +50,11 @@ pub async fn ask(
 /// [`Reject::BadRequest`] for a query that makes no sense, [`Reject::Unauthorized`], [`Reject::LedgerUnavailable`].
 pub async fn list(
     State(worker): State<Arc<Worker>>,
-    asked: Result<Query<Page>, QueryRejection>,
+    query: Result<Query<Page>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Json<WithdrawalList>, Reject> {
     let key = auth::holder(&worker.app, &headers).await?;
-    let (after, max) = Page::read(asked)?;
+    let (after, max) = Page::read(query)?;
     let found = worker.app.ledger.withdrawals(&key.account, after, max).await;
     let found = found.map_err(Reject::ledger)?;
     Ok(Json(WithdrawalList {
@@ -79,24 +74,24 @@ fn permitted(app: &App, key: &KeyRecord) -> Result<Coins, Reject> {
     }
 }
 
-fn read(asked: &WithdrawalRequest, key: &KeyRecord, coins: &Coins) -> Result<Withdraw, Reject> {
+fn read(wish: &WithdrawalRequest, key: &KeyRecord, coins: &Coins) -> Result<Withdraw, Reject> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
-    if asked.id.is_empty() || asked.id.len() > ID_BYTES_MAX || !asked.id.bytes().all(plain) {
+    if wish.id.is_empty() || wish.id.len() > ID_BYTES_MAX || !wish.id.bytes().all(plain) {
         let text = "A name is 1 to 64 letters, digits, `_`, `-` and `.`.".to_owned();
         return Err(wrong(Some("id"), text));
     }
-    let amount = Nano::new(asked.amount_nano).map_err(|error| wrong(Some("amount_nano"), sentence(&error)))?;
+    let amount = Nano::new(wish.amount_nano).map_err(|error| wrong(Some("amount_nano"), sentence(&error)))?;
     if amount < coins.withdrawal_min {
         let text = format!("The least that is withdrawn is {} nano.", coins.withdrawal_min.get());
         return Err(wrong(Some("amount_nano"), text));
     }
-    let to = Address::parse(&asked.address, coins.network);
+    let to = Address::parse(&wish.address, coins.network);
     let to = to.map_err(|error| wrong(Some("address"), sentence(&error)))?.address;
     if to == coins.address {
         return Err(wrong(Some("address"), "This is where deposits arrive.".to_owned()));
     }
     Ok(Withdraw {
-        id: asked.id.clone(),
+        id: wish.id.clone(),
         account: key.account.clone(),
         amount,
         to: to.to_string(),

@@ -255,7 +255,7 @@ async fn without_an_address_nothing_is_paid_in_or_out() {
 #[tokio::test]
 async fn amounts_that_cannot_be_are_refused() {
     let (_devnet, url) = devnet().await;
-    let gateway = Gateway::launch("", &settlement(&url, &[]), vec![]).await;
+    let gateway = Gateway::launch("body_bytes_max = 1024", &settlement(&url, &[]), vec![]).await;
     let mut exchanges = Exchanges::new(&gateway);
     for body in [
         r#"{"amount_nano":0}"#,
@@ -267,6 +267,9 @@ async fn amounts_that_cannot_be_are_refused() {
         "hello",
     ] {
         assert_eq!(exchanges.post("/v1/deposits", body).await.status, 400, "{body}");
+    }
+    for path in ["/v1/deposits", "/v1/withdrawals"] {
+        assert_eq!(exchanges.post(path, " ".repeat(2_000)).await.status, 413, "{path}");
     }
     assert_snapshot!(exchanges.text());
 }

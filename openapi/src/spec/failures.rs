@@ -191,7 +191,16 @@ pub(super) struct DepositFailures;
 
 impl IntoResponses for DepositFailures {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        responses(&[INVALID, NO_KEY, NOT_OFFERED, INTERNAL, UNAVAILABLE])
+        responses(&[
+            INVALID,
+            NO_KEY,
+            NOT_OFFERED,
+            SLOW_CALLER,
+            TOO_LARGE,
+            TOO_MANY,
+            INTERNAL,
+            UNAVAILABLE,
+        ])
     }
 }
 
@@ -206,7 +215,10 @@ impl IntoResponses for WithdrawalFailures {
             TOO_LITTLE,
             NOT_PERMITTED,
             NOT_OFFERED,
+            SLOW_CALLER,
             TAKEN,
+            TOO_LARGE,
+            TOO_MANY,
             INTERNAL,
             UNAVAILABLE,
         ])
