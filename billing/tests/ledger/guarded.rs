@@ -3,7 +3,9 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use filature_billing::{AuditEntry, Ledger, LedgerError, RedisConnection, RedisLedger, RedisSettings, RedisTls};
+use filature_billing::{
+    AuditEntry, Ledger, LedgerError, RedisConnection, RedisLedger, RedisSettings, RedisTls, WithdrawalStep,
+};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
 use tempfile::TempDir;
 
@@ -249,6 +251,20 @@ async fn every_safe_step(world: &mut World) {
         found += world.ledger.unsealed(shard, None, 10).await.expect("read").len();
     }
     assert_eq!(found, 1);
+    let ask = world.withdraw(&payer.account, "w", 200);
+    for fresh in [true, false] {
+        assert_eq!(world.ledger.withdraw(&ask).await.expect("withdrawn").fresh, fresh);
+    }
+    let returned = WithdrawalStep::Returned {
+        reference: None,
+        why: "a typo".into(),
+    };
+    for _ in 0..2 {
+        let step = world.ledger.step_withdrawal(&payer.account, "w", &returned, 1).await;
+        assert!(step.is_ok_and(|after| after.is_some()));
+    }
+    let moved = world.ledger.move_bookmark("reader", None, "1", &[]).await;
+    assert_eq!(moved, Ok(true));
     world.check(&payer, 900, 0, 100).await;
 }
 

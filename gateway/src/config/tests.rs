@@ -208,6 +208,34 @@ otlp_headers = \"authorization=Bearer x, b=2\"
 }
 
 #[test]
+fn an_address_for_deposits_is_checked_with_its_network() {
+    let check = |lines: &str| problems(&format!("[settlement]\n{lines}"), &[], &[]);
+    let testnet = "deposit_address = \"0QA_6fh0aRAkD7n1MNfAUx8TvyCUw2iTQfzVM-0isMze2anN\"";
+    assert_eq!(
+        check(&format!("network = \"testnet\"\n{testnet}")),
+        Vec::<String>::new()
+    );
+    for (lines, what) in [
+        (testnet, "an address for the testnet"),
+        (
+            "deposit_address = \"UQA_6fh0aRAkD7n1MNfAUx8TvyCUw2iTQfzVM-0isMze2ann\"",
+            "checksum does not fit",
+        ),
+        ("deposit_address = \"hello\"", "48 characters"),
+        ("network = \"devnet\"", "`mainnet` or `testnet`"),
+        ("endpoints = [\"http://example.org\"]", "must be https"),
+        ("endpoints = [\"toncenter\"]", "is not a URL"),
+    ] {
+        let found = check(lines);
+        assert!(found.len() == 1 && found[0].contains(what), "{lines}: {found:?}");
+    }
+    let shown = format!("{:?}", load("[settlement]\napi_key = \"hush\"\n", &[], &[]));
+    assert!(!shown.contains("hush"), "{shown}");
+    let wrong = check("api_key = \"hu\\nsh\"");
+    assert!(wrong.len() == 1 && !wrong[0].contains("hu"), "{wrong:?}");
+}
+
+#[test]
 fn what_is_not_toml_says_where_and_the_rest_is_still_checked() {
     let found = problems(
         "[server]\nlisten = \nworkers = 9999\n[ledger]\nfee_bps = 20_000\n",
