@@ -13,14 +13,11 @@ mod tests;
 use std::sync::Arc;
 
 pub use self::invoice::{BadInvoice, Invoice, LINK_SCHEME, payment_link};
-use self::judge::{Verdict, judge};
+use self::judge::{Verdict, is_late, judge};
 use crate::chain::{Address, Chain, ChainError, PAGE_MAX, Position, Transaction};
 use crate::hash::Hash;
 use crate::ledger::{Deposit, Ledger, LedgerError, Uncredited, WhyUncredited};
 use crate::money::Nano;
-
-/// A transfer that is credited so long after the chain took it was late: an endpoint, or this, was away. 10 minutes.
-const LATE_MS: u64 = 600_000;
 
 /// What is watched.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -164,8 +161,7 @@ impl Watched {
     fn count(&mut self, deposit: &Deposit, at_ms: u64, now_ms: u64) {
         self.credited = self.credited.saturating_add(1);
         self.amount = Nano::saturating(self.amount.get().saturating_add(deposit.amount.get()));
-        let is_late = now_ms.saturating_sub(at_ms) > LATE_MS;
-        self.late = self.late.saturating_add(u64::from(is_late));
+        self.late = self.late.saturating_add(u64::from(is_late(at_ms, now_ms)));
     }
 }
 

@@ -8,6 +8,8 @@ use crate::money::Nano;
 
 /// What an encrypted comment begins with (TON's comment encryption), in 32 bits.
 const ENCRYPTED: u32 = 0x2167_da4b;
+/// A transfer that is credited so long after the chain took it was late: an endpoint, or whoever watches, was away. 10 minutes.
+const LATE_MS: u64 = 600_000;
 /// Characters of a comment that are quoted.
 const QUOTED_CHARS: usize = 40;
 
@@ -26,9 +28,10 @@ pub(super) fn judge(transaction: &Transaction, minimum: Nano, now_ms: u64) -> Ve
     let Incoming::Transfer(transfer) = &transaction.incoming else {
         return Verdict::Nothing;
     };
+    let at_ms = u64::from(transaction.time).saturating_mul(1_000);
     let note = |why, account: Option<AccountId>, detail: String| Uncredited {
         id: format!("ton:{}:{}", transaction.at.lt, transaction.at.hash),
-        at_ms: u64::from(transaction.time).saturating_mul(1_000),
+        at_ms,
         from: transfer.from.to_string(),
         amount: transfer.value.to_string(),
         why,
@@ -52,17 +55,23 @@ pub(super) fn judge(transaction: &Transaction, minimum: Nano, now_ms: u64) -> Ve
         let detail = format!("less than {minimum}");
         return Verdict::Nobody(note(WhyUncredited::Dust, Some(account), detail));
     }
+    let late = if is_late(at_ms, now_ms) { ", late" } else { "" };
     let otherwise = note(WhyUncredited::UnknownAccount, Some(account.clone()), String::new());
     Verdict::Credit {
         deposit: Deposit {
             id: otherwise.id.clone(),
             account,
             amount,
-            note: format!("from {} at {}", transfer.from, transaction.time),
+            note: format!("from {} at {}{late}", transfer.from, transaction.time),
             now_ms,
         },
         otherwise,
     }
+}
+
+/// Whether a transfer is credited late.
+pub(super) const fn is_late(at_ms: u64, now_ms: u64) -> bool {
+    now_ms.saturating_sub(at_ms) > LATE_MS
 }
 
 /// Whom a transfer's comment names; or why it names nobody, and what it says.

@@ -302,6 +302,16 @@ async fn a_late_deposit_is_credited_and_counted() {
     world.deposit(0, TON);
     let done = world.watch().await;
     assert_eq!((done.credited, done.late), (1, 0));
+    let listed = world
+        .ledger()
+        .deposits(&world.accounts[0], None, 9)
+        .await
+        .expect("deposits");
+    let late: Vec<_> = listed
+        .iter()
+        .map(|(_, deposit)| deposit.note.ends_with(", late"))
+        .collect();
+    assert_eq!(late, [true, false]);
 }
 
 #[tokio::test]
