@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::deposits::Coins;
+use crate::deposits::Till;
 use crate::epochs::Epochs;
 use crate::fleet::Fleet;
 use crate::journal::Journal;
@@ -40,7 +40,7 @@ pub struct App {
     /// Where receipts are sealed.
     pub epochs: Epochs,
     /// Where coins are paid in and out, if they are.
-    pub coins: Option<Coins>,
+    pub till: Option<Till>,
     /// The providers it can reach.
     pub fleet: Fleet,
     /// API keys seen lately.

@@ -28,7 +28,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// Where coins are paid in and out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Coins {
+pub struct Till {
     /// Which chain it is.
     pub network: Network,
     /// Where deposits arrive.
@@ -39,7 +39,7 @@ pub struct Coins {
     pub withdrawal_min: Nano,
 }
 
-impl Coins {
+impl Till {
     /// What the settings say; `None` where no deposits are taken.
     ///
     /// # Errors
@@ -81,10 +81,10 @@ pub fn chain(settings: &SettlementSettings) -> Result<Arc<dyn Chain>, BadEndpoin
 }
 
 /// Watches until the gateway ends.
-pub async fn watch(app: Arc<App>, coins: Coins, chain: Arc<dyn Chain>) {
+pub async fn watch(app: Arc<App>, till: Till, chain: Arc<dyn Chain>) {
     let settings = DepositSettings {
-        address: coins.address,
-        minimum: coins.deposit_min,
+        address: till.address,
+        minimum: till.deposit_min,
     };
     let every = Duration::from_millis(app.config.settlement.poll_every_ms);
     let mut shift = Shift {

@@ -21,7 +21,7 @@ use crate::admin::AdminApi;
 use crate::app::{App, Connections, Room, Stop};
 use crate::clock::{Clock, now_ms};
 use crate::config::Config;
-use crate::deposits::{self, Coins};
+use crate::deposits::{self, Till};
 use crate::epochs::{self, Common, Epochs};
 use crate::fleet::{Fleet, direct, siblings};
 use crate::journal::{self, Journal};
@@ -82,9 +82,9 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
         // Calls can be served, and their receipts be sealed later.
         Err(unknown) => tracing::warn!(%unknown, "the epochs could not be looked at"),
     }
-    let coins = Coins::configured(&config.settlement)?;
+    let till = Till::configured(&config.settlement)?;
     let opened = Opened {
-        coins,
+        till,
         ledger,
         receipts,
         epochs,
@@ -112,9 +112,9 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
             .spawn(admin::serve(listener, AdminApi { ledger, tokens }, tasks, stop));
     }
     app.tasks.spawn(keep_holds(app.clone()));
-    if let Some(coins) = app.coins {
+    if let Some(till) = app.till {
         let chain = deposits::chain(&app.config.settlement)?;
-        app.tasks.spawn(deposits::watch(app.clone(), coins, chain));
+        app.tasks.spawn(deposits::watch(app.clone(), till, chain));
     }
     app.tasks.spawn(siblings::exchange(app.clone()));
     app.tasks.spawn(journal::replay(app.clone()));
@@ -139,7 +139,7 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
 
 /// What a gateway opens before it serves.
 struct Opened {
-    coins: Option<Coins>,
+    till: Option<Till>,
     ledger: Arc<dyn Ledger>,
     receipts: Arc<ReceiptKey>,
     epochs: Epochs,
@@ -166,7 +166,7 @@ fn app(config: Config, telemetry: &Telemetry, opened: Opened) -> App {
         ledger: opened.ledger,
         receipts: opened.receipts,
         epochs: opened.epochs,
-        coins: opened.coins,
+        till: opened.till,
         fleet: Fleet::new(policy, waiting),
         keys: KeyCache::new(
             config.keys.cache_entries_max,

@@ -16,7 +16,7 @@ use qrcode::{EcLevel, QrCode};
 
 use super::{Page, asked, body, rfc3339, sentence, wrong};
 use crate::app::Worker;
-use crate::deposits::Coins;
+use crate::deposits::Till;
 use crate::reject::Reject;
 use crate::request::auth;
 
@@ -32,14 +32,14 @@ pub async fn ask(
     request: Request,
 ) -> Result<Json<Data<DepositInstructions>>, Reject> {
     let (key, bytes) = asked(&worker.app, request).await?;
-    let coins = worker.app.coins.ok_or_else(not_offered)?;
+    let till = worker.app.till.ok_or_else(not_offered)?;
     let wish: DepositRequest = if bytes.is_empty() {
         DepositRequest::default()
     } else {
         body(&bytes)?
     };
-    let amount = wish.amount_nano.map(|nano| amount(nano, &coins)).transpose()?;
-    let data = instructions(&coins, &key.account, amount).ok_or_else(not_offered)?;
+    let amount = wish.amount_nano.map(|nano| amount(nano, &till)).transpose()?;
+    let data = instructions(&till, &key.account, amount).ok_or_else(not_offered)?;
     Ok(Json(Data { data }))
 }
 
@@ -71,28 +71,28 @@ fn not_offered() -> Reject {
     Reject::NotFound("This gateway takes no deposits on TON. Ask its operator for credit.".to_owned())
 }
 
-fn amount(nano: u64, coins: &Coins) -> Result<Nano, Reject> {
+fn amount(nano: u64, till: &Till) -> Result<Nano, Reject> {
     let amount = Nano::new(nano).map_err(|error| wrong(Some("amount_nano"), sentence(&error)))?;
-    if amount < coins.deposit_min {
-        let text = format!("The least that is credited is {} nano.", coins.deposit_min.get());
+    if amount < till.deposit_min {
+        let text = format!("The least that is credited is {} nano.", till.deposit_min.get());
         return Err(wrong(Some("amount_nano"), text));
     }
     Ok(amount)
 }
 
 /// `None` for an account whose id no invoice can name: none that is made today.
-fn instructions(coins: &Coins, account: &AccountId, amount: Option<Nano>) -> Option<DepositInstructions> {
+fn instructions(till: &Till, account: &AccountId, amount: Option<Nano>) -> Option<DepositInstructions> {
     let invoice = Invoice::of(account)?;
-    let link = payment_link(coins.address, coins.network, amount, invoice.as_str());
-    let network = match coins.network {
+    let link = payment_link(till.address, till.network, amount, invoice.as_str());
+    let network = match till.network {
         Network::Mainnet => "mainnet",
         Network::Testnet => "testnet",
     };
     Some(DepositInstructions {
-        address: coins.address.friendly(false, coins.network),
+        address: till.address.friendly(false, till.network),
         comment: invoice.to_string(),
         amount_nano: amount.map(Nano::get),
-        minimum_nano: coins.deposit_min.get(),
+        minimum_nano: till.deposit_min.get(),
         network: network.to_owned(),
         qr_svg: qr_svg(&link)?,
         link,

@@ -16,7 +16,7 @@ use http::HeaderMap;
 use super::{Page, asked, body, rfc3339, sentence, wrong};
 use crate::app::{App, Worker};
 use crate::clock::now_ms;
-use crate::deposits::Coins;
+use crate::deposits::Till;
 use crate::reject::Reject;
 use crate::request::auth;
 
@@ -32,8 +32,8 @@ const ID_BYTES_MAX: usize = 64;
 pub async fn ask(State(worker): State<Arc<Worker>>, request: Request) -> Result<Json<Data<WithdrawalShown>>, Reject> {
     let app = &worker.app;
     let (key, bytes) = asked(app, request).await?;
-    let coins = permitted(app, &key)?;
-    let ask = read(&body(&bytes)?, &key, &coins)?;
+    let till = permitted(app, &key)?;
+    let ask = read(&body(&bytes)?, &key, &till)?;
     let done = app.ledger.withdraw(&ask).await.map_err(refused)?;
     if done.fresh {
         let (account, amount) = (&ask.account, ask.amount);
@@ -63,31 +63,31 @@ pub async fn list(
     }))
 }
 
-fn permitted(app: &App, key: &KeyRecord) -> Result<Coins, Reject> {
+fn permitted(app: &App, key: &KeyRecord) -> Result<Till, Reject> {
     let not_offered = || Reject::NotFound("This gateway pays nothing out on TON. Ask its operator.".to_owned());
-    let coins = app.coins.ok_or_else(not_offered)?;
+    let till = app.till.ok_or_else(not_offered)?;
     let keys = &app.config.settlement.withdrawal_keys;
     if keys.iter().any(|id| id == key.id.as_str()) {
-        Ok(coins)
+        Ok(till)
     } else {
         Err(Reject::NotPermitted("This API key may not withdraw. Ask the operator."))
     }
 }
 
-fn read(wish: &WithdrawalRequest, key: &KeyRecord, coins: &Coins) -> Result<Withdraw, Reject> {
+fn read(wish: &WithdrawalRequest, key: &KeyRecord, till: &Till) -> Result<Withdraw, Reject> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
     if wish.id.is_empty() || wish.id.len() > ID_BYTES_MAX || !wish.id.bytes().all(plain) {
         let text = "A name is 1 to 64 letters, digits, `_`, `-` and `.`.".to_owned();
         return Err(wrong(Some("id"), text));
     }
     let amount = Nano::new(wish.amount_nano).map_err(|error| wrong(Some("amount_nano"), sentence(&error)))?;
-    if amount < coins.withdrawal_min {
-        let text = format!("The least that is withdrawn is {} nano.", coins.withdrawal_min.get());
+    if amount < till.withdrawal_min {
+        let text = format!("The least that is withdrawn is {} nano.", till.withdrawal_min.get());
         return Err(wrong(Some("amount_nano"), text));
     }
-    let to = Address::parse(&wish.address, coins.network);
+    let to = Address::parse(&wish.address, till.network);
     let to = to.map_err(|error| wrong(Some("address"), sentence(&error)))?.address;
-    if to == coins.address {
+    if to == till.address {
         return Err(wrong(Some("address"), "This is where deposits arrive.".to_owned()));
     }
     Ok(Withdraw {
