@@ -3,7 +3,7 @@
 //! This crate decides amounts (prices, fees, quotes), keeps the ledger (deposits, holds, posts) and signs receipts.
 //! It leaves to the gateway what was counted and when to settle, and to the router which provider is worth its price.
 //!
-//! What passes between it and TON is in [`chain`].
+//! What passes between it and TON is in [`chain`], who is paid there, and when, in [`settle`].
 //!
 //! Two implementations of [`Ledger`] ship and pass one suite: [`EmbeddedLedger`] (one machine, durable on disk) and
 //! [`RedisLedger`] (shared by several gateways).
@@ -37,6 +37,8 @@ mod seal;
 pub mod chain;
 #[cfg(feature = "ton")]
 pub mod deposits;
+#[cfg(feature = "ton")]
+pub mod settle;
 
 mod embedded;
 mod redis;

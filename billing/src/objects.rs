@@ -5,6 +5,8 @@
 //! the epoch, and the second is refused.
 
 mod find;
+#[cfg(feature = "ton")]
+mod journal;
 mod lines;
 mod proof;
 #[cfg(feature = "s3")]
@@ -22,6 +24,8 @@ use object_store::{GetOptions, GetRange, ObjectStore, PutMode};
 use rand::CryptoRng;
 
 use self::find::Known;
+#[cfg(feature = "ton")]
+pub(crate) use self::journal::Journal;
 use self::proof::Proofs;
 #[cfg(feature = "s3")]
 pub use self::s3::S3Settings;
@@ -205,10 +209,14 @@ impl EpochStore {
     /// # Errors
     /// [`StoreError::Folder`].
     pub async fn persist(&self, number: u64) -> Result<(), StoreError> {
+        self.persist_path(&self.path(number)).await
+    }
+
+    async fn persist_path(&self, path: &Path) -> Result<(), StoreError> {
         let Some(folder) = self.folder.clone() else {
             return Ok(());
         };
-        let mut path = folder.join(self.path(number).as_ref());
+        let mut path = folder.join(path.as_ref());
         let synced = tokio::task::spawn_blocking(move || -> io::Result<()> {
             loop {
                 File::open(&path)?.sync_all()?;

@@ -1,0 +1,228 @@
+//! Settlement: pays providers on TON what the epochs say they earned, each nano once, and anchors the roots.
+//!
+//! A round plans what is owed after an epoch, anchors it, notes what was claimed until then, and pays the rest in batches.
+//! Everything is written down before it is done, in books beside the epochs (entries that are only ever created), so that
+//! whoever comes next goes on from there: another process, or several at once.
+//!
+//! What makes it exactly once is the wallet's seqno: of all messages signed for one seqno the chain takes one at most. A
+//! seqno is settled only when the wallet is past it, by looking up which message it was; until then the same bytes are sent
+//! again, and after their time others for the *same* seqno. So whatever an endpoint claims, nothing is paid twice.
+//!
+//! [`decide()`] says what is next, without I/O; [`Settler`] does it. How often, under which lease, and where payout addresses
+//! come from is for the gateway.
+
+mod books;
+mod contract;
+mod decide;
+mod entry;
+mod leaf;
+mod payees;
+mod plan;
+mod reconcile;
+mod step;
+
+pub use self::books::{BadEntry, Books, Round, Stage};
+use self::contract::ANCHOR_VALUE;
+pub use self::contract::{
+    Anchor, ContractMoney, ContractState, Parties, Terms, claimed_of, contract_money, last_anchor,
+};
+pub use self::decide::{Rules, Step, View, Waiting, decide};
+pub use self::entry::{Anchored, ClaimedNow, Entry, Fate, Message, Order, Outcome, Payout, Taken, What};
+pub use self::leaf::{Leaf, LeafProof, Payables, ProviderTag};
+pub use self::payees::{Named, Payees, PayoutNames};
+pub use self::plan::{Basis, Before, Plan, PlanError, Returned, Row};
+pub use self::step::Done;
+
+use std::sync::Arc;
+
+use crate::chain::{Address, Chain, ChainError, Wallet, WalletError, WalletKey};
+use crate::hash::Hash;
+use crate::money::Nano;
+use crate::objects::{Created, EpochStore, Journal, StoreError};
+use crate::verify::{Fault, TrustedKeys};
+
+/// The name of the books in the store of epochs.
+const BOOKS: &str = "settlement";
+
+/// How settlement is done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SettleSettings {
+    /// The settlement contract.
+    pub contract: Address,
+    /// Less than this is not pushed, but waits until there is more.
+    pub threshold: Nano,
+    /// From one round to the next, in seconds.
+    pub every_s: u32,
+    /// How long a signed message is good, in seconds of the chain.
+    pub valid_s: u32,
+    /// An account that sent a payment back is not tried again for so long, in seconds, unless the provider names another.
+    pub returned_rest_s: u32,
+    /// Whether nothing is planned, signed or sent.
+    pub paused: bool,
+}
+
+impl SettleSettings {
+    /// With this contract: 1 TON, an hour, five minutes, a day, and not paused.
+    #[must_use]
+    pub const fn new(contract: Address) -> Self {
+        Self {
+            contract,
+            threshold: Nano::saturating(1_000_000_000),
+            every_s: 3_600,
+            valid_s: 300,
+            returned_rest_s: 86_400,
+            paused: false,
+        }
+    }
+
+    /// What of it [`decide()`] needs.
+    #[must_use]
+    pub const fn rules(&self) -> Rules {
+        Rules {
+            paused: self.paused,
+            every_s: self.every_s,
+        }
+    }
+}
+
+/// Why a step failed. Whatever it was, the next step may be tried with the same settler.
+#[derive(Debug, thiserror::Error)]
+pub enum SettleError {
+    /// The chain gave no answer, or one that cannot be right.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// Epochs or books cannot be read or written. An entry may be there all the same; the next step finds out.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The last epoch is damaged.
+    #[error(transparent)]
+    Epoch(#[from] Fault),
+    /// The books are damaged.
+    #[error(transparent)]
+    Books(#[from] BadEntry),
+    /// There can be no plan.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A message cannot be built.
+    #[error(transparent)]
+    Wallet(#[from] WalletError),
+    /// Something that cannot be written or read as it should be.
+    #[error("settlement: {0}")]
+    Form(String),
+}
+
+/// Settles the epochs of one store from one wallet through one contract.
+pub struct Settler {
+    chain: Arc<dyn Chain>,
+    epochs: EpochStore,
+    journal: Journal,
+    /// The gateway's keys, which seal epochs.
+    keys: TrustedKeys,
+    wallet: Wallet,
+    key: Arc<WalletKey>,
+    settings: SettleSettings,
+    /// `None` until they were read, and again when a step failed.
+    books: Option<Books>,
+}
+
+impl Settler {
+    /// A settler of epochs sealed with one of `keys`, who pays from `wallet`, whose key is `key`.
+    #[must_use]
+    pub fn new(
+        chain: Arc<dyn Chain>,
+        epochs: EpochStore,
+        keys: TrustedKeys,
+        wallet: Wallet,
+        key: Arc<WalletKey>,
+        settings: SettleSettings,
+    ) -> Self {
+        Self {
+            chain,
+            journal: Journal::new(epochs.clone(), BOOKS),
+            epochs,
+            keys,
+            wallet,
+            key,
+            settings,
+            books: None,
+        }
+    }
+
+    /// The wallet that pays.
+    #[must_use]
+    pub const fn wallet(&self) -> &Wallet {
+        &self.wallet
+    }
+
+    /// Pauses settlement, or lets it go on.
+    pub const fn pause(&mut self, paused: bool) {
+        self.settings.paused = paused;
+    }
+
+    /// Steps until it has to wait, for the chain or for something else. Says what for.
+    ///
+    /// # Errors
+    /// [`SettleError`]
+    pub async fn settle(&mut self, payees: &Payees) -> Result<Done, SettleError> {
+        loop {
+            let done = self.step(payees).await?;
+            if matches!(done, Done::Waits(_) | Done::Sent { .. }) {
+                return Ok(done);
+            }
+        }
+    }
+
+    /// The books, up to the last entry in the store.
+    ///
+    /// # Errors
+    /// [`SettleError::Store`], [`SettleError::Books`]
+    pub async fn books(&mut self) -> Result<&Books, SettleError> {
+        let books = self.read_books().await?;
+        Ok(self.books.insert(books))
+    }
+
+    /// Reads what others wrote since. A settler that has read nothing yet begins with the last round.
+    async fn read_books(&mut self) -> Result<Books, SettleError> {
+        let mut books = match self.books.take() {
+            Some(books) => books,
+            None => match self.journal.last().await? {
+                None => Books::default(),
+                Some(last) => {
+                    let last = self.entry(last).await?.ok_or(StoreError::Missing(last))?.0;
+                    let first = self.entry(last.round).await?.ok_or(StoreError::Missing(last.round))?.0;
+                    Books::from(first.number, first.previous)
+                }
+            },
+        };
+        while let Some((entry, hash)) = self.entry(books.next()).await? {
+            books.apply(entry, hash)?;
+        }
+        Ok(books)
+    }
+
+    async fn entry(&self, number: u64) -> Result<Option<(Entry, Hash)>, SettleError> {
+        let Some(bytes) = self.journal.read(number).await? else {
+            return Ok(None);
+        };
+        let entry = serde_json::from_slice(&bytes).map_err(|error| BadEntry {
+            number,
+            wrong: error.to_string(),
+        })?;
+        Ok(Some((entry, Hash::of(&bytes))))
+    }
+
+    /// Writes the next entry down, durably. False if somebody else has written another one first; then nothing was changed.
+    async fn append(&self, books: &mut Books, what: What, time: u32) -> Result<bool, SettleError> {
+        let entry = books.entry(what, time);
+        let number = entry.number;
+        let bytes = entry.to_bytes().map_err(|error| SettleError::Form(error.to_string()))?;
+        // What cannot follow is not written: it could never be taken back.
+        let mut after = books.clone();
+        after.apply(entry, Hash::of(&bytes))?;
+        if self.journal.create(number, bytes).await? == Created::Before {
+            return Ok(false);
+        }
+        *books = after;
+        Ok(true)
+    }
+}

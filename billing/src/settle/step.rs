@@ -1,0 +1,282 @@
+//! One step of a settler: reads books and chain, asks [`decide()`](super::decide()), and does what it says.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::{StreamExt, TryStreamExt, stream, try_join};
+
+use super::books::{Books, Round};
+use super::contract::ContractState;
+use super::decide::{Step, View, Waiting, affords, decide, follows, round_costs};
+use super::entry::{Anchored, ClaimedNow, Message, Order, Payout, What};
+use super::leaf::ProviderTag;
+use super::plan::{Basis, Plan};
+use super::reconcile::{LOOKUPS, reconcile};
+use super::{ANCHOR_VALUE, Payees, SettleError, Settler};
+use crate::chain::{AccountStatus, Address, BATCH_MAX, ChainError, Payment, Position, Wallet};
+use crate::epoch::Epoch;
+use crate::hash::Hash;
+use crate::money::Nano;
+use crate::verify::verify_epoch;
+
+/// What a step did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Done {
+    /// Nothing, and why.
+    Waits(Waiting),
+    /// Planned a round.
+    Planned {
+        /// Up to which epoch.
+        epoch: u64,
+        /// How many providers are to be paid.
+        payees: usize,
+        /// How much in all.
+        sum: Nano,
+    },
+    /// Signed a message and wrote it down.
+    Signed {
+        /// For which seqno of the wallet.
+        seqno: u32,
+        /// How many payments it makes; an anchor is one.
+        payments: usize,
+    },
+    /// Sent a message, for the first time or again.
+    Sent {
+        /// The wallet's seqno it is good for.
+        seqno: u32,
+        /// Its normalised hash.
+        hash: Hash,
+    },
+    /// Found out what became of a seqno, and wrote it down.
+    Reconciled {
+        /// Which seqno.
+        seqno: u32,
+    },
+    /// Found the anchor in the contract, and wrote down what was claimed by then.
+    Anchored {
+        /// Of which epoch.
+        epoch: u64,
+    },
+    /// Somebody else wrote the next entry first.
+    Overtaken,
+}
+
+impl Settler {
+    /// Does the next thing there is to do. A step that fails or is dropped at any await leaves nothing that the next one, of
+    /// this settler or another, would not go on from.
+    ///
+    /// # Errors
+    /// [`SettleError`]
+    pub async fn step(&mut self, payees: &Payees) -> Result<Done, SettleError> {
+        let mut books = self.read_books().await?;
+        let done = Box::pin(self.act(&mut books, payees)).await?;
+        self.books = Some(books);
+        Ok(done)
+    }
+
+    /// What the next round would do, were it planned now. Nothing is written or sent.
+    ///
+    /// # Errors
+    /// [`SettleError`]; no plan, but why, where there is nothing to plan.
+    pub async fn dry_run(&mut self, payees: &Payees) -> Result<Result<Plan, Waiting>, SettleError> {
+        let books = self.read_books().await?;
+        let view = self.view(true).await?;
+        let planned = Box::pin(self.plan(&books, &view, payees)).await;
+        self.books = Some(books);
+        planned
+    }
+
+    async fn act(&self, books: &mut Books, payees: &Payees) -> Result<Done, SettleError> {
+        let begins = books.round().is_none_or(Round::is_over);
+        let view = self.view(begins).await?;
+        let time = view.head.time;
+        let (what, done) = match decide(books, &view, &self.settings.rules()) {
+            Step::Wait(why) => return Ok(Done::Waits(why)),
+            Step::Send(message) => return self.send(message).await,
+            Step::Plan => match self.plan(books, &view, payees).await? {
+                Err(why) => return Ok(Done::Waits(why)),
+                Ok(plan) => {
+                    if let Err(why) = affords(&view, round_costs(&plan)) {
+                        return Ok(Done::Waits(why));
+                    }
+                    let (count, sum) = plan.sum();
+                    let epoch = plan.anchor.epoch;
+                    let payees = count;
+                    (What::Plan(plan), Done::Planned { epoch, payees, sum })
+                }
+            },
+            Step::SignAnchor(seqno) => self.sign_anchor(books, &view, seqno)?,
+            Step::SignPayouts(seqno) => self.sign_payouts(books, &view, seqno).await?,
+            Step::Reconcile => {
+                let open = books.round().map_or(&[][..], Round::open);
+                let found = reconcile(&*self.chain, &view.wallet, self.settings.contract, open).await?;
+                let Some(outcome) = found else {
+                    return Ok(Done::Waits(Waiting::UnderWay));
+                };
+                let seqno = outcome.seqno;
+                (What::Outcome(outcome), Done::Reconciled { seqno })
+            }
+            Step::NoteAnchor => note_anchor(books, &view)?,
+        };
+        let written = self.append(books, what, time).await?;
+        Ok(if written { done } else { Done::Overtaken })
+    }
+
+    /// How the chain stands, and with `epoch` how far the epochs are.
+    async fn view(&self, epoch: bool) -> Result<View, SettleError> {
+        let head = self.chain.head().await?;
+        let contract_at = self.settings.contract;
+        let (wallet, contract) = try_join!(
+            self.chain.account(self.wallet.address()),
+            self.chain.account(contract_at)
+        )?;
+        Ok(View {
+            head,
+            wallet,
+            contract_at,
+            contract: ContractState::read(&contract)?,
+            epoch: if epoch { self.epochs.last().await? } else { None },
+        })
+    }
+
+    async fn plan(&self, books: &Books, view: &View, payees: &Payees) -> Result<Result<Plan, Waiting>, SettleError> {
+        let Some(number) = view.epoch else {
+            return Ok(Err(Waiting::NothingDue));
+        };
+        let Some(contract) = &view.contract else {
+            return Ok(Err(Waiting::NoContract(view.contract_at)));
+        };
+        if !follows(number, contract) {
+            return Ok(Err(Waiting::Stranger));
+        }
+        let epoch = self.epoch(number).await?;
+        let seal = epoch
+            .seal
+            .hash()
+            .map_err(|error| SettleError::Form(error.to_string()))?;
+        let seqno = Wallet::seqno_in(&view.wallet).unwrap_or_default();
+        Ok(Ok(Plan::new(&Basis {
+            epoch: number,
+            seal,
+            earnings: &epoch.earnings,
+            before: &books.before(),
+            payees,
+            contract,
+            threshold: self.settings.threshold,
+            seqno_min: seqno.max(books.round().map_or(0, Round::seqno_min)),
+            returned_rest_s: self.settings.returned_rest_s,
+            now: view.head.time,
+        })?))
+    }
+
+    async fn epoch(&self, number: u64) -> Result<Epoch, SettleError> {
+        let (object, keys) = (self.epochs.object(number).await?, self.keys.clone());
+        self.epochs.persist(number).await?;
+        let verified = tokio::task::spawn_blocking(move || verify_epoch(&object, &keys));
+        Ok(verified.await.map_err(|error| SettleError::Form(error.to_string()))??)
+    }
+
+    async fn send(&self, message: &Message) -> Result<Done, SettleError> {
+        let bytes = STANDARD
+            .decode(&message.boc)
+            .map_err(|error| SettleError::Form(error.to_string()))?;
+        let (seqno, hash) = (message.seqno, message.hash);
+        match self.chain.send(&bytes).await {
+            Ok(_) => Ok(Done::Sent { seqno, hash }),
+            // It was taken before, or it came too late: the chain will show which.
+            Err(error) if Wallet::refused_seqno(&error) || Wallet::refused_expired(&error) => {
+                Ok(Done::Waits(Waiting::UnderWay))
+            }
+            Err(ChainError::Refused { reason, .. }) => Ok(Done::Waits(Waiting::Refused(reason))),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn sign_anchor(&self, books: &Books, view: &View, seqno: u32) -> Result<(What, Done), SettleError> {
+        let (Some(round), Some(contract)) = (books.round(), &view.contract) else {
+            return Err(nothing_to_sign());
+        };
+        let plan = round.plan();
+        let body = plan.anchor.body(plan.owed, round.number());
+        let payment = Payment {
+            bounce: true,
+            body: body.map_err(|error| SettleError::Form(error.to_string()))?,
+            ..Payment::new(plan.contract, ANCHOR_VALUE)
+        };
+        self.sign(&[payment], Order::Anchor(contract.last), view, seqno)
+    }
+
+    async fn sign_payouts(&self, books: &Books, view: &View, seqno: u32) -> Result<(What, Done), SettleError> {
+        let round = books.round().ok_or_else(nothing_to_sign)?;
+        let batch = round.due().take(BATCH_MAX).filter_map(|(row, amount)| {
+            let payee = row.payee?;
+            Some((row.provider.clone(), payee, amount))
+        });
+        let lookups = batch.map(|(provider, payee, amount)| async move {
+            let bounces_after = self.bounces_after(payee).await?;
+            Ok::<_, ChainError>(Payout {
+                provider,
+                payee,
+                amount,
+                bounces_after,
+            })
+        });
+        let payouts: Vec<Payout> = stream::iter(lookups.collect::<Vec<_>>())
+            .buffered(LOOKUPS)
+            .try_collect()
+            .await?;
+        let payments = payouts.iter().map(|payout| Payment {
+            bounce: payout.bounces_after.is_some(),
+            ..Payment::new(payout.payee, payout.amount)
+        });
+        let payments: Vec<_> = payments.collect();
+        self.sign(&payments, Order::Pay(payouts), view, seqno)
+    }
+
+    /// The payee's last transaction, if there is a contract. Whoever has none keeps what it gets.
+    async fn bounces_after(&self, payee: Address) -> Result<Option<Position>, ChainError> {
+        let state = self.chain.account(payee).await?;
+        Ok((state.status == AccountStatus::Active).then_some(state.last))
+    }
+
+    fn sign(&self, payments: &[Payment], order: Order, view: &View, seqno: u32) -> Result<(What, Done), SettleError> {
+        let valid_until = view.head.time.saturating_add(self.settings.valid_s);
+        let signed = self.wallet.prepare(payments, seqno, valid_until)?.sign(&self.key)?;
+        let message = Message {
+            seqno,
+            valid_until,
+            after: view.wallet.last,
+            hash: signed.hash,
+            boc: STANDARD.encode(&signed.bytes),
+            order,
+        };
+        let payments = payments.len();
+        Ok((What::Message(message), Done::Signed { seqno, payments }))
+    }
+}
+
+fn note_anchor(books: &Books, view: &View) -> Result<(What, Done), SettleError> {
+    let (Some(round), Some(contract)) = (books.round(), &view.contract) else {
+        return Err(nothing_to_sign());
+    };
+    let plan = round.plan();
+    let planned = plan.rows.iter().filter(|row| !row.planned.is_zero());
+    let claimed = planned.filter_map(|row| {
+        let claimed = contract.claimed.get(&ProviderTag::of(&row.provider));
+        let claimed = claimed.copied().unwrap_or_default();
+        (claimed != row.claimed).then(|| ClaimedNow {
+            provider: row.provider.clone(),
+            claimed,
+        })
+    });
+    let anchored = Anchored {
+        at: contract.last,
+        claimed: claimed.collect(),
+    };
+    let epoch = plan.anchor.epoch;
+    Ok((What::Anchored(anchored), Done::Anchored { epoch }))
+}
+
+/// What [`decide()`](super::decide()) says is there, is there.
+fn nothing_to_sign() -> SettleError {
+    SettleError::Form("a step without a round or a contract".into())
+}
