@@ -13,7 +13,7 @@ UV_VERSION := 0.13.9
 PORT ?= 8080
 FUZZ_SECONDS ?= 60
 
-.PHONY: help demo demo-llm build test test-rust test-acceptance test-contracts contracts lint fmt bench bench-ledger bench-router simulate faults fuzz docs requirements clean
+.PHONY: help demo demo-llm build test test-rust test-acceptance test-contracts contracts lint fmt bench bench-ledger bench-router bench-settle simulate faults fuzz docs requirements clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,12 +66,16 @@ bench-router: ## Measure what one decision of the router costs, at 4 to 10,000 p
 bench-ledger: target/.packages ## Measure what a call costs the ledgers: pairs of reserve and post, CPU of each side
 	cargo run --release -p filature-billing --example bench_ledger -- 10 target/bench/ledger.json
 
+bench-settle: ## Measure what paying 5,000 providers costs on the devnet: fees per payee and per anchor, time
+	cargo run --profile simulate -p filature-billing --example bench_settle -- target/bench/settle.json
+
 simulate: ## Prove the router against the field's policies, in virtual time; tables, JSON and plots (ARGS="--quick")
 	cargo run --profile simulate -p filature-loadtest -- simulate --out target/simulate $(ARGS)
 
-faults: target/.packages $(PYTHON) ## Break and kill agents, engines and gateways under load; text and money must be whole
+faults: target/.packages $(PYTHON) ## Break and kill agents, engines, gateways and settlement; text and money must be whole
 	cargo build --workspace --bins
 	cargo nextest run -p filature-gateway --profile faults --run-ignored only --no-capture
+	cargo nextest run -p filature-billing --profile faults --filterset 'binary(settle)' --ignore-default-filter --run-ignored only --no-capture
 
 fuzz: target/.packages ## Try mutants of kept samples on every parser of outside bytes (FUZZ_SECONDS=60 for each target)
 	FUZZ_SECONDS=$(FUZZ_SECONDS) cargo nextest run --workspace --profile fuzz
