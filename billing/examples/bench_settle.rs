@@ -168,7 +168,7 @@ async fn message_costs(devnet: &Devnet, key: &WalletKey, wallet: &Wallet) -> Res
     let balance = || devnet.truth(wallet.address()).map(|state| state.balance.get());
     let payment = Payment::new(Address::basechain([7; 32]), Nano::new(1)?);
     let begun = balance()?;
-    send(devnet, key, wallet, &[payment.clone()]).await?;
+    send(devnet, key, wallet, std::slice::from_ref(&payment)).await?;
     let one = balance()?;
     send(devnet, key, wallet, &[payment.clone(), payment]).await?;
     Ok(2 * (begun - one) - (one - balance()?))

@@ -37,12 +37,15 @@ use std::sync::Arc;
 
 use crate::chain::{Address, Chain, ChainError, Wallet, WalletError, WalletKey};
 use crate::hash::Hash;
+use crate::ledger::{Ledger, LedgerError};
 use crate::money::Nano;
 use crate::objects::{Created, EpochStore, Journal, StoreError};
 use crate::verify::{Fault, TrustedKeys};
 
 /// The name of the books in the store of epochs.
 const BOOKS: &str = "settlement";
+/// The name of the lease that keeps two settlers from working in vain.
+const LEASE: &str = "settler";
 
 /// How settlement is done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -106,6 +109,9 @@ pub enum SettleError {
     /// A message cannot be built.
     #[error(transparent)]
     Wallet(#[from] WalletError),
+    /// The lease could not be asked for.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
     /// Something that cannot be written or read as it should be.
     #[error("settlement: {0}")]
     Form(String),
@@ -170,6 +176,26 @@ impl Settler {
                 return Ok(done);
             }
         }
+    }
+
+    /// Settles if this process has the lease, or can have it: one settler works, and another takes its place `ttl_ms` after
+    /// it was heard of last. `None` if it is another's turn. Two that work all the same do no harm.
+    ///
+    /// # Errors
+    /// [`SettleError`]
+    pub async fn settle_leading(
+        &mut self,
+        payees: &Payees,
+        ledger: &dyn Ledger,
+        holder: &str,
+        ttl_ms: u64,
+        now_ms: u64,
+    ) -> Result<Option<Done>, SettleError> {
+        if !ledger.lease(LEASE, holder, ttl_ms, now_ms).await? {
+            self.books = None;
+            return Ok(None);
+        }
+        self.settle(payees).await.map(Some)
     }
 
     /// The books, up to the last entry in the store.

@@ -130,8 +130,9 @@ impl Books {
                     plan.payables().root() == plan.anchor.earnings_root,
                     "its root is not that of its rows",
                 )?;
-                let seqno_min = self.round.as_ref().map_or(0, |before| before.seqno_min);
-                check(plan.seqno_min >= seqno_min, "it forgets what the wallet has sent")?;
+                let before = self.round.as_ref().filter(|before| before.plan.wallet == plan.wallet);
+                let remembers = before.is_none_or(|before| plan.seqno_min >= before.seqno_min);
+                check(remembers, "it forgets what the wallet has sent")?;
                 self.round = Some(Round::new(number, time, plan));
             }
             what => {

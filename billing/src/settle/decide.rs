@@ -92,6 +92,9 @@ pub enum Waiting {
          not the ones it was settled with so far; nothing is paid"
     )]
     Stranger,
+    /// The last round is not over, and another wallet pays it.
+    #[error("the last round is being paid from the wallet {0}: settle with its key until that is over")]
+    OtherWallet(Address),
     /// At the wallet's address is something else.
     #[error("the account {0} is not this wallet")]
     NoWallet(Address),
@@ -107,6 +110,7 @@ pub fn decide<'a>(books: &'a Books, view: &View, rules: &Rules) -> Step<'a> {
         return Step::Wait(Waiting::NoWallet(view.wallet.address));
     };
     let step = match books.round().filter(|round| !round.is_over()) {
+        Some(round) if round.plan().wallet != view.wallet.address => Err(Waiting::OtherWallet(round.plan().wallet)),
         Some(round) => go_on(round, view, seqno),
         None => begin(books, view, rules),
     };

@@ -17,6 +17,8 @@ use crate::money::{Nano, Overflow};
 /// What one round does: the roots that are anchored, and under them every provider with what it is to be paid.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Plan {
+    /// The wallet that pays.
+    pub wallet: Address,
     /// The contract that is told.
     pub contract: Address,
     /// What it is told.
@@ -86,6 +88,8 @@ pub struct Basis<'a> {
     pub before: &'a BTreeMap<ProviderId, Before>,
     /// Who is paid where.
     pub payees: &'a Payees,
+    /// The wallet that is to pay.
+    pub wallet: Address,
     /// How the contract stands.
     pub contract: &'a ContractState,
     /// Less than this is not pushed.
@@ -121,6 +125,7 @@ impl Plan {
             return Err(PlanError::Unknown(unknown.clone()));
         }
         let mut plan = Self {
+            wallet: basis.wallet,
             contract: basis.contract.address,
             anchor: Anchor {
                 epoch: basis.epoch,
@@ -327,6 +332,7 @@ mod tests {
             earnings: &earnings,
             before: &before.collect(),
             payees: &payees.collect(),
+            wallet: Address::basechain([8; 32]),
             contract: &contract(&claimed),
             threshold: nano(100),
             seqno_min: 0,
@@ -388,6 +394,7 @@ mod tests {
             earnings: &[],
             before: &before,
             payees: &Payees::default(),
+            wallet: Address::basechain([8; 32]),
             contract: &contract,
             threshold: nano(1),
             seqno_min: 0,

@@ -153,16 +153,19 @@ impl Settler {
             .seal
             .hash()
             .map_err(|error| SettleError::Form(error.to_string()))?;
+        let wallet = view.wallet.address;
         let seqno = Wallet::seqno_in(&view.wallet).unwrap_or_default();
+        let before = books.round().filter(|round| round.plan().wallet == wallet);
         Ok(Ok(Plan::new(&Basis {
             epoch: number,
             seal,
             earnings: &epoch.earnings,
             before: &books.before(),
             payees,
+            wallet,
             contract,
             threshold: self.settings.threshold,
-            seqno_min: seqno.max(books.round().map_or(0, Round::seqno_min)),
+            seqno_min: seqno.max(before.map_or(0, Round::seqno_min)),
             returned_rest_s: self.settings.returned_rest_s,
             now: view.head.time,
         })?))

@@ -74,6 +74,7 @@ fn plan(view: &View) -> Plan {
         earnings: &earnings,
         before: &Default::default(),
         payees: &payees,
+        wallet: view.wallet.address,
         contract: view.contract.as_ref().expect("a contract"),
         threshold: Nano::saturating(1),
         seqno_min: 1,
@@ -249,6 +250,41 @@ fn nothing_begins_where_something_is_wrong() {
         decide(&Books::default(), &view(1), &paused),
         Step::Wait(Waiting::Paused)
     );
+}
+
+#[test]
+fn a_round_is_ended_from_the_wallet_that_began_it() {
+    let open = books([
+        What::Plan(plan(&view(1))),
+        What::Message(message(1, NOW + 60, Order::Anchor(at(8)))),
+    ]);
+    let of_another = |seqno| {
+        let mut view = view_anchored(seqno);
+        view.wallet.address = address(9);
+        if let Some(contract) = &mut view.contract {
+            contract.operator = address(9);
+        }
+        view.epoch = Some(1);
+        view.head.time = NOW + 100;
+        view
+    };
+    for seqno in [0, 1, 2] {
+        assert_eq!(step(&open, &of_another(seqno)), "OtherWallet");
+    }
+    // When it is over, another one may begin, whatever its seqno.
+    let mut entries = landed();
+    entries.push(anchored(TON));
+    let mut over = books(entries);
+    assert_eq!(step(&over, &of_another(0)), "Plan");
+    let mut next = plan(&of_another(0));
+    next.seqno_min = 0;
+    add(&mut over, NOW, What::Plan(next)).expect("a plan");
+    let mut forgetful = plan(&view(1));
+    forgetful.seqno_min = 0;
+    let mut entries = landed();
+    entries.push(anchored(TON));
+    let forgets = add(&mut books(entries), NOW, What::Plan(forgetful));
+    assert_eq!(forgets, Err("it forgets what the wallet has sent".into()));
 }
 
 #[test]
