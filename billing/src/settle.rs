@@ -207,34 +207,10 @@ impl Settler {
         Ok(self.books.insert(books))
     }
 
-    /// Reads what others wrote since. A settler that has read nothing yet begins with the last round.
+    /// Reads what others wrote since.
     async fn read_books(&mut self) -> Result<Books, SettleError> {
-        let mut books = match self.books.take() {
-            Some(books) => books,
-            None => match self.journal.last().await? {
-                None => Books::default(),
-                Some(last) => {
-                    let last = self.entry(last).await?.ok_or(StoreError::Missing(last))?.0;
-                    let first = self.entry(last.round).await?.ok_or(StoreError::Missing(last.round))?.0;
-                    Books::from(first.number, first.previous)
-                }
-            },
-        };
-        while let Some((entry, hash)) = self.entry(books.next()).await? {
-            books.apply(entry, hash)?;
-        }
-        Ok(books)
-    }
-
-    async fn entry(&self, number: u64) -> Result<Option<(Entry, Hash)>, SettleError> {
-        let Some(bytes) = self.journal.read(number).await? else {
-            return Ok(None);
-        };
-        let entry = serde_json::from_slice(&bytes).map_err(|error| BadEntry {
-            number,
-            wrong: error.to_string(),
-        })?;
-        Ok(Some((entry, Hash::of(&bytes))))
+        let known = self.books.take();
+        read_on(&self.journal, known).await
     }
 
     /// Writes the next entry down, durably. False if somebody else has written another one first; then nothing was changed.
@@ -251,4 +227,44 @@ impl Settler {
         *books = after;
         Ok(true)
     }
+}
+
+/// Reads the settlement's books in a store of epochs, from the last round on: for whoever wants to look, or to claim by the last
+/// plan.
+///
+/// # Errors
+/// [`SettleError::Store`], [`SettleError::Books`]
+pub async fn read_books(epochs: &EpochStore) -> Result<Books, SettleError> {
+    read_on(&Journal::new(epochs.clone(), BOOKS), None).await
+}
+
+/// Reads on from what is known; from the last round, if nothing is.
+async fn read_on(journal: &Journal, known: Option<Books>) -> Result<Books, SettleError> {
+    let mut books = match known {
+        Some(books) => books,
+        None => match journal.last().await? {
+            None => Books::default(),
+            Some(last) => {
+                let last = read_entry(journal, last).await?.ok_or(StoreError::Missing(last))?.0;
+                let first = read_entry(journal, last.round).await?;
+                let first = first.ok_or(StoreError::Missing(last.round))?.0;
+                Books::from(first.number, first.previous)
+            }
+        },
+    };
+    while let Some((entry, hash)) = read_entry(journal, books.next()).await? {
+        books.apply(entry, hash)?;
+    }
+    Ok(books)
+}
+
+async fn read_entry(journal: &Journal, number: u64) -> Result<Option<(Entry, Hash)>, SettleError> {
+    let Some(bytes) = journal.read(number).await? else {
+        return Ok(None);
+    };
+    let entry = serde_json::from_slice(&bytes).map_err(|error| BadEntry {
+        number,
+        wrong: error.to_string(),
+    })?;
+    Ok(Some((entry, Hash::of(&bytes))))
 }

@@ -26,6 +26,9 @@ const ANCHOR: u32 = 0xf11a_0001;
 /// What the message with an anchor carries, in nano: the least that the contract takes. What fees leave of it stays in the
 /// contract, as money for claims.
 pub(super) const ANCHOR_VALUE: Nano = Nano::saturating(3_000_000);
+/// What the message with a claim carries, in nano: 0.05 TON, above the 0.02 that the contract asks for. What fees leave of it
+/// goes to the payee, with what it claims.
+pub(super) const CLAIM_VALUE: Nano = Nano::saturating(50_000_000);
 /// How far above the last one an anchor's epoch may be.
 pub(super) const EPOCH_STEP_MAX: u64 = 65_536;
 

@@ -5,10 +5,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::contract::{Anchor, ContractState};
+use super::contract::{Anchor, CLAIM_VALUE, ContractState};
 use super::leaf::{Leaf, Payables, ProviderTag};
 use super::payees::Payees;
-use crate::chain::Address;
+use crate::chain::{Address, CellError, Payment};
 use crate::epoch::Earned;
 use crate::hash::Hash;
 use crate::id::ProviderId;
@@ -158,6 +158,22 @@ impl Plan {
     pub fn find(&self, provider: &ProviderId) -> Option<(usize, &Row)> {
         let place = self.rows.binary_search_by(|row| row.provider.cmp(provider)).ok()?;
         Some((place, self.rows.get(place)?))
+    }
+
+    /// The message by which anybody lets the contract pay a provider what this plan's leaf leaves unpaid. It counts as long as
+    /// the plan's anchor is the contract's last. A payout that is `bounceable` is due again if the payee refuses it; never
+    /// for an account without a contract. `None` if the provider is not in the plan.
+    ///
+    /// # Errors
+    /// None that a plan could cause.
+    pub fn claim(&self, provider: &ProviderId, bounceable: bool) -> Result<Option<Payment>, CellError> {
+        let proof = self.find(provider).and_then(|(place, _)| self.payables().proof(place));
+        let Some(proof) = proof else { return Ok(None) };
+        Ok(Some(Payment {
+            bounce: true,
+            body: proof.claim(bounceable, 0)?,
+            ..Payment::new(self.contract, CLAIM_VALUE)
+        }))
     }
 
     /// How many are to be paid, and how much in all.

@@ -1,19 +1,12 @@
 //! Claims between plan, anchor and payment: what the contract pays is not pushed as well.
 
-use filature_billing::chain::Payment;
 use filature_billing::settle::{Done, Plan, Settler, Waiting};
 
 use crate::world::{TON, World, nano, provider};
 
 /// Claims for a provider, by what a plan says.
 async fn claim(world: &World, plan: &Plan, name: &str) {
-    let (place, _) = plan.find(&provider(name)).expect("a row");
-    let proof = plan.payables().proof(place).expect("a proof");
-    let payment = Payment {
-        bounce: true,
-        body: proof.claim(false, 0).expect("a body"),
-        ..Payment::new(world.contract, nano(TON / 10))
-    };
+    let payment = plan.claim(&provider(name), false).expect("a claim").expect("a row");
     world.strangers(&[payment]).await;
 }
 

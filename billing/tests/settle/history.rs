@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use filature_billing::chain::{Devnet, DevnetSettings, Faults, Lie, Payment};
-use filature_billing::settle::{SettleError, Settler, Waiting};
+use filature_billing::settle::{SettleError, Settler, Waiting, read_books};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
@@ -178,17 +178,11 @@ async fn by_hand(world: &World, payments: &[Payment]) {
 
 /// Claims for somebody by the last plan, whether the contract agrees or not.
 async fn claim(world: &World, rng: &mut StdRng) {
-    let mut reader = world.honest();
-    let books = reader.books().await.expect("books");
-    let Some(plan) = books.round().map(|round| round.plan().clone()) else {
+    let books = read_books(&world.store).await.expect("books");
+    let Some(plan) = books.round().map(|round| round.plan()) else {
         return;
     };
-    let place = rng.random_range(0..plan.rows.len());
-    let proof = plan.payables().proof(place).expect("a proof");
-    let payment = Payment {
-        bounce: true,
-        body: proof.claim(false, 0).expect("a body"),
-        ..Payment::new(world.contract, nano(TON / 10))
-    };
+    let row = &plan.rows[rng.random_range(0..plan.rows.len())];
+    let payment = plan.claim(&row.provider, false).expect("a claim").expect("a row");
     world.strangers(&[payment]).await;
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use filature_billing::chain::Payment;
 use filature_billing::settle::{Done, Settler, Waiting, contract_money, last_anchor};
-use filature_billing::{EmbeddedLedger, EmbeddedSettings};
+use filature_billing::{EmbeddedLedger, EmbeddedSettings, Hash, verify_seals};
 
 use crate::world::{TON, World, account, many, nano, provider};
 
@@ -52,6 +52,45 @@ async fn everybody_is_paid_what_the_epochs_say() {
     );
     // Two rounds of one anchor and one batch each.
     assert_eq!(world.obeyed().await, 4);
+}
+
+#[tokio::test]
+async fn one_anchor_witnesses_all_epochs_since_the_one_before() {
+    let mut world = World::new(13).await;
+    world.plain("a");
+    let mut settler = world.honest();
+    for _ in 0..2 {
+        for _ in 0..3 {
+            world.seal(&[("a", TON)]).await;
+        }
+        assert_eq!(world.run(&mut settler).await, Waiting::NothingDue);
+    }
+    let (anchor, chain) = {
+        let answer = last_anchor(&world.devnet.view(), world.contract).await;
+        answer.expect("an answer").expect("an anchor")
+    };
+    assert_eq!(anchor.epoch, 5);
+    let mut seals = Vec::new();
+    for number in 0..=anchor.epoch {
+        seals.push(world.store.seal(number, &world.keys()).await.expect("a seal"));
+    }
+    // From any receipt its epoch's seal is named, and the seals lead to what is on the chain.
+    assert_eq!(verify_seals(&seals, &world.keys()), Ok(Some(anchor.receipts_root)));
+    let before = settler
+        .books()
+        .await
+        .expect("books")
+        .round()
+        .expect("a round")
+        .plan()
+        .after;
+    let before = before.expect("an anchor");
+    assert_eq!(before.epoch, 2);
+    assert_eq!(verify_seals(&seals[..3], &world.keys()), Ok(Some(before.receipts_root)));
+    // And the contract's own chain names both anchors.
+    let first = before.chained(&Hash::from_bytes([0; 32]));
+    assert_eq!(anchor.chained(&first), chain);
+    world.check(&world.accounts()).await;
 }
 
 #[tokio::test]
