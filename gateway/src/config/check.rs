@@ -112,11 +112,16 @@ impl Rules<'_> {
 
     fn settlement(&mut self, config: &Config) {
         let settlement = &config.settlement;
-        if let Some(text) = &settlement.deposit_address
-            && let Err(error) = Address::parse(text, settlement.network)
-        {
-            let what = format!("got {text:?}: {error}");
-            self.refuse("settlement", "deposit_address", what, "allowed: an address on TON");
+        for (name, text) in [
+            ("deposit_address", &settlement.deposit_address),
+            ("contract", &settlement.contract),
+        ] {
+            if let Some(text) = text
+                && let Err(error) = Address::parse(text, settlement.network)
+            {
+                let what = format!("got {text:?}: {error}");
+                self.refuse("settlement", name, what, "allowed: an address on TON");
+            }
         }
         if let Err(error) = deposits::endpoints(settlement) {
             self.refuse(

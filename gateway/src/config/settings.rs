@@ -174,6 +174,8 @@ settings! {
         withdrawal_min_nano: u64 = 1_000_000_000, 1..=1_000_000_000_000_000;
         /// Ids of the API keys that may withdraw their account's credit. With none, only the operator can.
         withdrawal_keys: Vec<String> = Vec::new();
+        /// The settlement contract's address. None: providers are not paid by this gateway, and no root is anchored.
+        contract: Option<String> = None;
         /// Who is asked about the chain: base URLs that speak toncenter's API, the first first. Empty takes
         /// `https://toncenter.com`, or `https://testnet.toncenter.com` on the testnet.
         endpoints: Vec<String> = Vec::new();
