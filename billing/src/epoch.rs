@@ -2,10 +2,10 @@
 //! byte; when one is closed is `seal`'s business, whether one is right is `verify`'s, where it is kept `objects`'.
 //!
 //! An object is lines of canonical JSON (RFC 8785), each ended by a line feed: the seal, then what every provider has
-//! earned so far ordered by provider, then the receipts ordered by call. Lines rather than one document: a line of a
-//! receipt is the leaf of the tree as it stands there, the seal can be read without the rest, and reader and writer
-//! need to hold one line. The seal commits to every other line by count and root, so its hash names the whole object,
-//! and a chain of seals can be checked without the objects.
+//! earned so far ordered by provider, then the records ordered by call. Lines rather than one document: a record's line
+//! is the leaf of the tree as it stands there, the seal can be read without the rest, and a reader needs to hold one
+//! line. The seal commits to every other line by count and root, so its hash names the whole object, its signature is
+//! under every record, and a chain of seals can be checked without the objects.
 
 mod figures;
 
@@ -13,15 +13,17 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::figures::{earnings, earnings_root, next_number, receipts_tree, sums, totals};
+pub(crate) use self::figures::{earnings, earnings_root, next_number, records_tree, sums, totals};
 use crate::hash::Hash;
 use crate::id::{CallId, ProviderId};
 use crate::money::{Nano, Overflow};
-use crate::receipt::{Receipt, ReceiptError, ReceiptKey};
-use crate::record::UsageRecord;
+use crate::receipt::ReceiptKey;
+use crate::record::{RecordError, UsageRecord};
 
+/// What a record's line takes in bytes, more or less.
+const LINE_BYTES: usize = 1_024;
 /// What is signed starts with this.
-const DOMAIN: &[u8] = b"filature-epoch-v1\n";
+const DOMAIN: &[u8] = b"filature-epoch-v2\n";
 
 /// What an epoch is and what it commits to.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -41,7 +43,7 @@ pub struct EpochHeader {
     pub sums: Sums,
     /// The sums over all receipts since epoch 0.
     pub totals: Sums,
-    /// The root over its receipts: a leaf is a receipt's line.
+    /// The root over its receipts: a leaf is a record's line.
     pub receipts_root: Hash,
     /// How many providers have earned since epoch 0.
     pub providers: u64,
@@ -56,10 +58,10 @@ pub type Cursors = BTreeMap<String, String>;
 
 impl EpochHeader {
     /// The form that this program writes.
-    pub const VERSION: u32 = 1;
+    pub const VERSION: u32 = 2;
 }
 
-/// An epoch's header, signed by the gateway: Ed25519 over `filature-epoch-v1`, a line feed, and the header in canonical
+/// An epoch's header, signed by the gateway: Ed25519 over `filature-epoch-v2`, a line feed, and the header in canonical
 /// JSON.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Seal {
@@ -111,8 +113,10 @@ pub struct Epoch {
     pub seal: Seal,
     /// What every provider has earned since epoch 0, ordered by provider.
     pub earnings: Vec<Earned>,
-    /// The receipts, ordered by call.
-    pub receipts: Vec<Receipt>,
+    /// The records, ordered by call.
+    pub records: Vec<UsageRecord>,
+    /// Their lines, each ended by a line feed.
+    pub(crate) lines: Vec<u8>,
 }
 
 /// What the next epoch goes on from.
@@ -135,7 +139,7 @@ pub enum EpochError {
         /// Of which call.
         call: CallId,
         /// What does not.
-        error: ReceiptError,
+        error: RecordError,
     },
     /// Two records of one call.
     #[error("there are two records of {0}")]
@@ -167,14 +171,9 @@ impl Epoch {
             return Err(EpochError::Twice(twice.call));
         }
         let first_ms = records.iter().map(|record| record.created_ms).min();
-        let sign = |record: UsageRecord| {
-            let call = record.call;
-            let signed = key.sign(record);
-            signed.map_err(|error| EpochError::Record { call, error })
-        };
-        let receipts: Vec<_> = records.into_iter().map(sign).collect::<Result<_, _>>()?;
-        let sums = sums(&receipts)?;
-        let earnings = earnings(previous, &receipts)?;
+        let lines = lines(&records)?;
+        let sums = sums(&records)?;
+        let earnings = earnings(previous, &records)?;
         let now_ms = now_ms.min(Nano::MAX.get());
         let from_ms = previous.map_or(first_ms.unwrap_or(now_ms), |tip| tip.seal.header.to_ms);
         let header = EpochHeader {
@@ -186,7 +185,7 @@ impl Epoch {
             to_ms: now_ms.max(from_ms),
             sums,
             totals: totals(previous, &sums)?,
-            receipts_root: receipts_tree(&receipts)?.root(),
+            receipts_root: records_tree(&lines).root(),
             providers: u64::try_from(earnings.len()).map_err(|_| Overflow)?,
             earnings_root: earnings_root(&earnings),
             cursors,
@@ -195,7 +194,8 @@ impl Epoch {
         Ok(Self {
             seal,
             earnings,
-            receipts,
+            records,
+            lines,
         })
     }
 
@@ -210,10 +210,7 @@ impl Epoch {
             bytes.extend(earned.line()?);
             bytes.push(b'\n');
         }
-        for receipt in &self.receipts {
-            bytes.extend(receipt.line().map_err(|_| EpochError::NotCanonical)?);
-            bytes.push(b'\n');
-        }
+        bytes.extend_from_slice(&self.lines);
         Ok(bytes)
     }
 
@@ -232,25 +229,30 @@ impl Epoch {
         })
     }
 
-    /// The receipt of a call with the proof that it stands here. `None` if it does not.
-    ///
-    /// # Errors
-    /// [`EpochError::NotCanonical`].
-    pub fn receipt(&self, call: &CallId) -> Result<Option<Receipt>, EpochError> {
-        let Ok(at) = self.receipts.binary_search_by_key(call, |receipt| receipt.record.call) else {
-            return Ok(None);
-        };
-        let path = receipts_tree(&self.receipts)?.path(at).unwrap_or_default();
-        let inclusion = Inclusion {
+    /// The proof that the record of a call stands here. `None` if it does not.
+    #[must_use]
+    pub fn inclusion(&self, call: &CallId) -> Option<Inclusion> {
+        let at = self.records.binary_search_by_key(call, |record| record.call).ok()?;
+        Some(Inclusion {
             epoch: self.seal.clone(),
-            index: u64::try_from(at).map_err(|_| Overflow)?,
-            path,
-        };
-        Ok(self.receipts.get(at).cloned().map(|receipt| Receipt {
-            inclusion: Some(inclusion),
-            ..receipt
-        }))
+            index: u64::try_from(at).ok()?,
+            path: records_tree(&self.lines).path(at)?,
+        })
     }
+}
+
+/// The lines of records that add up, each ended by a line feed.
+fn lines(records: &[UsageRecord]) -> Result<Vec<u8>, EpochError> {
+    let mut lines = Vec::with_capacity(records.len().saturating_mul(LINE_BYTES));
+    for record in records {
+        let call = record.call;
+        record.check().map_err(|error| EpochError::Record { call, error })?;
+        record
+            .write_canonical(&mut lines)
+            .map_err(|_| EpochError::NotCanonical)?;
+        lines.push(b'\n');
+    }
+    Ok(lines)
 }
 
 impl Seal {

@@ -17,6 +17,7 @@ mod money;
 
 mod price;
 
+mod canonical;
 mod key;
 mod limits;
 mod record;

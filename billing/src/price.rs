@@ -10,27 +10,27 @@ const TOKENS_PER_PRICE: u128 = 1_000_000;
 /// What a provider asks: nano per million tokens of each kind, and nano per call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Price {
-    /// Per million prompt tokens that were not cached.
-    pub prompt: Nano,
     /// Per million prompt tokens the engine had cached.
     pub cached_prompt: Nano,
-    /// Per million completion tokens that are not reasoning.
-    pub completion: Nano,
-    /// Per million reasoning tokens.
-    pub reasoning: Nano,
     /// Per call, whatever its length.
     pub call: Nano,
+    /// Per million completion tokens that are not reasoning.
+    pub completion: Nano,
+    /// Per million prompt tokens that were not cached.
+    pub prompt: Nano,
+    /// Per million reasoning tokens.
+    pub reasoning: Nano,
 }
 
 /// Tokens of one call, or of one provider's share of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Tokens {
-    /// All prompt tokens, cached ones too.
-    pub prompt: u64,
     /// The part of `prompt` the engine had cached.
     pub cached_prompt: u64,
     /// All completion tokens, reasoning too.
     pub completion: u64,
+    /// All prompt tokens, cached ones too.
+    pub prompt: u64,
     /// The part of `completion` that is reasoning.
     pub reasoning: u64,
 }

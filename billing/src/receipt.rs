@@ -27,7 +27,7 @@ pub struct Receipt {
     /// What salts the record's hashes. Only in the copy that the caller gets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nonce: Option<Nonce>,
-    /// The proof that the receipt stands in an epoch, once it was sealed. Only in copies, never in the epoch itself.
+    /// The proof that the record stands in an epoch, once it was sealed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inclusion: Option<Inclusion>,
 }
@@ -72,21 +72,14 @@ impl ReceiptKey {
 }
 
 impl Receipt {
-    /// Whether the key in `gateway` signed exactly this record, and every provider whose signature it holds its part.
-    /// Compare `gateway` with the key the operator publishes; [`crate::verify_receipt`] looks at the inclusion too.
+    /// Whether the key in `gateway` signed exactly this record, which adds up, and every provider whose signature it
+    /// holds its part. Compare `gateway` with the key the operator publishes; [`crate::verify_receipt`] looks at the inclusion too.
     ///
     /// # Errors
     /// [`ReceiptError`] if anything is amiss.
     pub fn verify(&self) -> Result<(), ReceiptError> {
         verify(&self.gateway, &message(&self.record)?, &self.signature)?;
-        for (leg, part) in self.record.legs.iter().enumerate() {
-            let Some(served) = &part.served else { continue };
-            let fits = served.verify(&self.record.call, &part.provider);
-            let covered = || served.covers(&part.tokens).then_some(()).ok_or(ServedError::Tokens);
-            fits.and_then(|()| covered())
-                .map_err(|error| ReceiptError::Served { leg, error })?;
-        }
-        Ok(())
+        verify_served(&self.record)
     }
 
     /// Whether `body` is the request that the receipt is of. `None` if the receipt has no nonce or no hash of it.
@@ -103,25 +96,34 @@ impl Receipt {
         self.record.response_hash.map(|hash| hash == salted.all_of(body))
     }
 
-    /// The line that stands for this receipt in an epoch, without its line feed, and the leaf of the epoch's tree:
-    /// `gateway`, `record` and `signature` in canonical JSON.
+    /// The line that stands for this receipt in an epoch, without its line feed, and the leaf of the epoch's tree: the
+    /// record in canonical JSON.
     ///
     /// # Errors
     /// [`ReceiptError::NotCanonical`].
     pub fn line(&self) -> Result<Vec<u8>, ReceiptError> {
-        #[derive(Serialize)]
-        struct Line<'a> {
-            gateway: &'a str,
-            record: &'a UsageRecord,
-            signature: &'a str,
-        }
-        let line = Line {
-            gateway: &self.gateway,
-            record: &self.record,
-            signature: &self.signature,
-        };
-        serde_jcs::to_vec(&line).map_err(|_| ReceiptError::NotCanonical)
+        let mut line = Vec::new();
+        let written = self.record.write_canonical(&mut line);
+        written.map(|()| line).map_err(|_| ReceiptError::NotCanonical)
     }
+}
+
+/// Whether a record adds up, and every provider whose signature it holds signed its part: what makes a record worth its
+/// place in an epoch, where the seal's signature stands for the gateway's.
+pub(crate) fn verify_record(record: &UsageRecord) -> Result<(), ReceiptError> {
+    record.check()?;
+    verify_served(record)
+}
+
+fn verify_served(record: &UsageRecord) -> Result<(), ReceiptError> {
+    for (leg, part) in record.legs.iter().enumerate() {
+        let Some(served) = &part.served else { continue };
+        let fits = served.verify(&record.call, &part.provider);
+        let covered = || served.covers(&part.tokens).then_some(()).ok_or(ServedError::Tokens);
+        fits.and_then(|()| covered())
+            .map_err(|error| ReceiptError::Served { leg, error })?;
+    }
+    Ok(())
 }
 
 /// The bytes under the gateway's signature.
@@ -133,8 +135,8 @@ fn message(record: &UsageRecord) -> Result<Vec<u8>, ReceiptError> {
     } else {
         b"filature-receipt-v2\n".to_vec()
     };
-    serde_jcs::to_writer(&mut message, record).map_err(|_| ReceiptError::NotCanonical)?;
-    Ok(message)
+    let written = record.write_canonical(&mut message);
+    written.map(|()| message).map_err(|_| ReceiptError::NotCanonical)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::canonical;
 use crate::hash::Hash;
 use crate::id::{AccountId, CallId, KeyId, ProviderId};
 use crate::money::{FeeBps, Nano};
@@ -29,88 +30,90 @@ pub enum CallOutcome {
 }
 
 /// One call, settled.
+///
+/// Here and in all that it holds, fields stand in the order of their names, as canonical JSON wants them.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct UsageRecord {
-    /// The form of this record: [`UsageRecord::VERSION`], or 1, which has no hashes and no provider's signature.
-    pub version: u32,
-    /// Which call.
-    pub call: CallId,
     /// Who pays.
     pub account: AccountId,
-    /// The key it was made with.
-    pub key: KeyId,
-    /// The path it was made to, such as `/v1/chat/completions`.
-    pub endpoint: String,
-    /// The model the caller asked for.
-    pub model: String,
-    /// Whether the answer was streamed.
-    pub stream: bool,
+    /// The tokens that were charged.
+    pub billed: Tokens,
+    /// Which call.
+    pub call: CallId,
+    /// The tokens the provider claimed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimed: Option<Tokens>,
+    /// What the caller pays.
+    pub cost: Nano,
+    /// The tokens the gateway counted or bounded.
+    pub counted: Tokens,
+    /// How they were counted: the tokenizer's name, or `bytes` where they were only bounded.
+    pub counted_by: String,
     /// When the call arrived, in Unix milliseconds.
     pub created_ms: u64,
     /// When its last byte left, in Unix milliseconds.
     pub ended_ms: u64,
-    /// Milliseconds from arrival to the first token; `None` if there was none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub first_token_ms: Option<u64>,
-    /// How it ended.
-    pub outcome: CallOutcome,
+    /// The path it was made to, such as `/v1/chat/completions`.
+    pub endpoint: String,
+    /// The operator's part of `cost`.
+    pub fee: Nano,
+    /// The operator's share.
+    pub fee_bps: FeeBps,
     /// The engine's own word for why it stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finish_reason: Option<String>,
+    /// Milliseconds from arrival to the first token; `None` if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_token_ms: Option<u64>,
+    /// The key it was made with.
+    pub key: KeyId,
     /// Who served it, in order; each is paid its own part.
     pub legs: Vec<Leg>,
-    /// The tokens the provider claimed.
+    /// The model the caller asked for.
+    pub model: String,
+    /// The hash of the caller's nonce ([`crate::Nonce::hash`]): so the caller can tell that its copy has the right one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub claimed: Option<Tokens>,
-    /// The tokens the gateway counted or bounded.
-    pub counted: Tokens,
-    /// The tokens that were charged.
-    pub billed: Tokens,
-    /// How they were counted: the tokenizer's name, or `bytes` where they were only bounded.
-    pub counted_by: String,
-    /// The operator's share.
-    pub fee_bps: FeeBps,
+    pub nonce_hash: Option<Hash>,
+    /// How it ended.
+    pub outcome: CallOutcome,
     /// The upper bound the call was held to.
     pub quote: Nano,
-    /// What the caller pays.
-    pub cost: Nano,
-    /// The operator's part of `cost`.
-    pub fee: Nano,
     /// The request as the caller sent it, hashed with the caller's nonce ([`crate::Nonce::request`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_hash: Option<Hash>,
     /// The answer as the caller got it, hashed with the caller's nonce ([`crate::Nonce::response`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_hash: Option<Hash>,
-    /// The hash of the caller's nonce ([`crate::Nonce::hash`]): so the caller can tell that its copy has the right one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub nonce_hash: Option<Hash>,
+    /// Whether the answer was streamed.
+    pub stream: bool,
+    /// The form of this record: [`UsageRecord::VERSION`], or 1, which has no hashes and no provider's signature.
+    pub version: u32,
 }
 
 /// One provider's part in a call.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Leg {
-    /// Who served.
-    pub provider: ProviderId,
+    /// What the caller pays for its part.
+    pub cost: Nano,
+    /// The provider's part of `cost`.
+    pub earned: Nano,
+    /// The operator's part of `cost`.
+    pub fee: Nano,
     /// Bytes of the answer's text that came before its part: above 0 where it went on from another.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub from_byte: u64,
+    /// What it asked when the call was planned.
+    pub price: Price,
+    /// Who served.
+    pub provider: ProviderId,
     /// How the provider says its weights are quantised.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantization: Option<String>,
-    /// What it asked when the call was planned.
-    pub price: Price,
-    /// The tokens it is paid for.
-    pub tokens: Tokens,
-    /// What the caller pays for its part.
-    pub cost: Nano,
-    /// The operator's part of `cost`.
-    pub fee: Nano,
-    /// The provider's part of `cost`.
-    pub earned: Nano,
     /// The provider's own signature over what it served, where it gave one that fits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub served: Option<Served>,
+    /// The tokens it is paid for.
+    pub tokens: Tokens,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
@@ -181,6 +184,14 @@ impl UsageRecord {
         Ok(())
     }
 
+    /// Writes it in canonical JSON (RFC 8785): what a receipt signs, and the record's line in its epoch.
+    ///
+    /// # Errors
+    /// None that a record can cause.
+    pub(crate) fn write_canonical(&self, into: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+        canonical::write(self, into)
+    }
+
     fn check_version(&self) -> Result<(), RecordError> {
         if self.version == 0 || self.version > Self::VERSION {
             return Err(RecordError::Version(self.version));
@@ -240,6 +251,8 @@ impl UsageRecord {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn nano(n: u64) -> Nano {
@@ -336,6 +349,37 @@ pub(crate) mod tests {
             |r| r.legs = vec![r.legs[0].clone(); 17],
             RecordError::TooLarge("the list of legs"),
         );
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_is_written_in_canonical_json(
+            text in any::<String>(),
+            flags: [bool; 8],
+            number in 0..=Nano::MAX.get(),
+        ) {
+            let mut record = example();
+            let hash = |flag: bool| flag.then(|| Hash::of(text.as_bytes()));
+            record.model.clone_from(&text);
+            record.endpoint.clone_from(&text);
+            record.finish_reason = flags[0].then(|| text.clone());
+            record.first_token_ms = flags[1].then_some(number);
+            record.claimed = record.claimed.filter(|_| flags[2]);
+            (record.request_hash, record.response_hash) = (hash(flags[3]), hash(flags[4]));
+            record.nonce_hash = hash(flags[5]);
+            record.billed.reasoning = number;
+            let leg = &mut record.legs[0];
+            leg.quantization = flags[6].then(|| text.clone());
+            leg.from_byte = number;
+            leg.price.cached_prompt = nano(number);
+            leg.served = flags[7].then(|| Served {
+                request_hash: Hash::of(b""),
+                response_hash: Hash::of(b""),
+                signature: text.clone(),
+                tokens: record.claimed,
+            });
+            canonical::assert_canonical(&record);
+        }
     }
 
     #[test]

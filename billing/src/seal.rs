@@ -28,7 +28,7 @@ const EPOCHS_SEARCHED_BACK: u64 = 16;
 pub struct SealSettings {
     /// So long after the epoch before, in milliseconds, if there is anything to seal.
     pub age_ms: u64,
-    /// With so many receipts; an epoch has no more. About 1,300 bytes each, in memory and in the object.
+    /// With so many receipts; an epoch has no more. About 1,200 bytes each, in memory and in the object.
     pub receipts_max: usize,
 }
 
@@ -175,7 +175,7 @@ impl Sealer {
             return caught_up.map(|()| Sealed::Waiting(waiting));
         }
         let epoch = self.close(&mut state, now_ms).await?;
-        let (number, receipts) = (epoch.seal.header.number, epoch.receipts.len());
+        let (number, receipts) = (epoch.seal.header.number, epoch.records.len());
         if self.store.create(number, epoch.to_bytes()?).await? == Created::Before {
             return Ok(Sealed::Overtaken(number));
         }
@@ -325,7 +325,7 @@ impl Sealer {
         !state.pending.is_empty() && (now_ms >= due_ms || state.pending.len() >= self.settings.receipts_max)
     }
 
-    /// Signs and hashes, on a thread of its own: thousands of signatures take a while.
+    /// Writes, hashes and signs, on a thread of its own: thousands of records take a while.
     async fn close(&self, state: &mut State, now_ms: u64) -> Result<Epoch, SealError> {
         let (tip, key) = (state.tip.clone(), Arc::clone(&self.key));
         let records = std::mem::take(&mut state.pending);

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::canonical;
 use crate::hash::{Hash, parse_hex};
 use crate::id::{CallId, ProviderId};
 use crate::price::Tokens;
@@ -23,11 +24,11 @@ pub struct Served {
     pub request_hash: Hash,
     /// The body the provider answered with, hashed with its salt.
     pub response_hash: Hash,
+    /// The signature: 128 lowercase hex digits.
+    pub signature: String,
     /// The tokens it claims; `None` where its engine told none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<Tokens>,
-    /// The signature: 128 lowercase hex digits.
-    pub signature: String,
 }
 
 /// What the gateway saw of the same part of the call.
@@ -58,7 +59,7 @@ pub enum ServedError {
     Tokens,
 }
 
-/// The text under the signature.
+/// The text under the signature; its fields in the order of their names.
 #[derive(Serialize)]
 struct Digest<'a> {
     call: &'a CallId,
@@ -80,7 +81,7 @@ impl Served {
             tokens,
         };
         // Texts and integers only: a vector takes them all, and the message of a failure fits no signature.
-        if serde_jcs::to_writer(&mut message, &digest).is_err() {
+        if canonical::write(&digest, &mut message).is_err() {
             message.clear();
         }
         message

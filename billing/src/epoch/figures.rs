@@ -1,11 +1,11 @@
-//! The figures of an epoch, derived from its receipts and from what it goes on from: once when it is closed, and again by
+//! The figures of an epoch, derived from its records and from what it goes on from: once when it is closed, and again by
 //! whoever verifies it.
 
-use super::{Earned, EpochError, Sums, Tip};
+use super::{Earned, Sums, Tip};
 use crate::hash::Hash;
 use crate::merkle::{MerkleTree, leaf_hash};
 use crate::money::{Nano, Overflow};
-use crate::receipt::Receipt;
+use crate::record::UsageRecord;
 
 impl Sums {
     pub(super) fn plus(&self, other: &Self) -> Result<Self, Overflow> {
@@ -23,10 +23,9 @@ pub(crate) fn next_number(previous: Option<&Tip>) -> Option<u64> {
     previous.map_or(Some(0), |tip| tip.seal.header.number.checked_add(1))
 }
 
-/// The sums over these receipts.
-pub(crate) fn sums(receipts: &[Receipt]) -> Result<Sums, Overflow> {
-    receipts.iter().try_fold(Sums::default(), |sums, receipt| {
-        let record = &receipt.record;
+/// The sums over these records.
+pub(crate) fn sums(records: &[UsageRecord]) -> Result<Sums, Overflow> {
+    records.iter().try_fold(Sums::default(), |sums, record| {
         sums.plus(&Sums {
             calls: 1,
             cost: record.cost,
@@ -42,9 +41,9 @@ pub(crate) fn totals(previous: Option<&Tip>, sums: &Sums) -> Result<Sums, Overfl
 }
 
 /// What every provider has earned since epoch 0, ordered by provider.
-pub(crate) fn earnings(previous: Option<&Tip>, receipts: &[Receipt]) -> Result<Vec<Earned>, Overflow> {
+pub(crate) fn earnings(previous: Option<&Tip>, records: &[UsageRecord]) -> Result<Vec<Earned>, Overflow> {
     let mut sums = previous.map(|tip| tip.earnings.clone()).unwrap_or_default();
-    for leg in receipts.iter().flat_map(|receipt| &receipt.record.legs) {
+    for leg in records.iter().flat_map(|record| &record.legs) {
         let earned = sums.entry(leg.provider.clone()).or_default();
         *earned = earned.plus(leg.earned)?;
     }
@@ -57,9 +56,9 @@ pub(crate) fn earnings_root(earnings: &[Earned]) -> Hash {
     MerkleTree::new(earnings.iter().map(|earned| leaf_hash(&earned.leaf())).collect()).root()
 }
 
-/// The tree over an epoch's receipts.
-pub(crate) fn receipts_tree(receipts: &[Receipt]) -> Result<MerkleTree, EpochError> {
-    let leaf = |receipt: &Receipt| receipt.line().map(|line| leaf_hash(&line));
-    let leaves: Result<_, _> = receipts.iter().map(leaf).collect();
-    Ok(MerkleTree::new(leaves.map_err(|_| EpochError::NotCanonical)?))
+/// The tree over an epoch's records, from their lines: each is a leaf.
+pub(crate) fn records_tree(lines: &[u8]) -> MerkleTree {
+    let lines = lines.split_inclusive(|&byte| byte == b'\n');
+    let leaves = lines.map(|line| leaf_hash(line.strip_suffix(b"\n").unwrap_or(line)));
+    MerkleTree::new(leaves.collect())
 }

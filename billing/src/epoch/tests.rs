@@ -73,7 +73,7 @@ fn the_same_records_in_any_order_give_the_same_bytes() {
 }
 
 #[test]
-fn an_object_is_seal_earnings_and_receipts_line_by_line() {
+fn an_object_is_seal_earnings_and_records_line_by_line() {
     let epoch = &chain(&key(1), &[3])[0];
     let text = String::from_utf8(epoch.to_bytes().expect("canonical")).expect("text");
     let lines: Vec<_> = text.lines().collect();
@@ -82,8 +82,8 @@ fn an_object_is_seal_earnings_and_receipts_line_by_line() {
     assert!(lines[0].contains(r#""header":{"cursors":{"0":"0-0"},"earnings_root":""#));
     assert!(!lines[0].contains("previous"));
     assert!(lines[1].starts_with(r#"{"earned":"#), "{}", lines[1]);
-    let receipt: Receipt = serde_json::from_str(lines[lines.len() - 1]).expect("a receipt");
-    assert_eq!(receipt.verify(), Ok(()));
+    let record: UsageRecord = serde_json::from_str(lines[lines.len() - 1]).expect("a record");
+    assert_eq!(Some(&record), epoch.records.last());
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn earnings_and_totals_run_on_from_epoch_to_epoch() {
     let mut earned = BTreeMap::<_, u64>::new();
     let mut totals = Sums::default();
     for (number, epoch) in (0_u64..).zip(&epochs) {
-        for leg in epoch.receipts.iter().flat_map(|receipt| &receipt.record.legs) {
+        for leg in epoch.records.iter().flat_map(|record| &record.legs) {
             *earned.entry(leg.provider.clone()).or_default() += leg.earned.get();
         }
         let stated = epoch.earnings.iter().map(|e| (e.provider.clone(), e.earned.get()));

@@ -258,7 +258,7 @@ mod tests {
         let text = serde_json::to_string(&line).expect("json");
         assert_eq!(
             text,
-            r#"{"day":"1970-01-01","key":"key_a","model":"m","calls":1,"prompt":2,"cached_prompt":3,"completion":4,"reasoning":5,"cost":6}"#
+            r#"{"day":"1970-01-01","key":"key_a","model":"m","calls":1,"cached_prompt":3,"completion":4,"prompt":2,"reasoning":5,"cost":6}"#
         );
         assert_eq!(serde_json::from_str::<Usage>(&text).expect("a line"), line);
     }

@@ -1,12 +1,14 @@
-//! Finds the receipt of a call among the epochs. Which of them it may stand in follows from its time; what was learnt
+//! Finds the record of a call among the epochs. Which of them it may stand in follows from its time; what was learnt
 //! of them is kept, since a sealed epoch never changes.
 
 use std::collections::BTreeMap;
 
 use super::lines::Line;
 use super::{EpochStore, StoreError};
+use crate::epoch::Inclusion;
 use crate::id::CallId;
-use crate::receipt::Receipt;
+use crate::receipt::verify_record;
+use crate::record::UsageRecord;
 use crate::verify::{Fault, TrustedKeys, Wrong};
 
 /// How far the clocks of two gateways may differ, in milliseconds.
@@ -41,7 +43,7 @@ struct Span {
 
 /// How a search went.
 enum Searched {
-    Found(u64, Box<Receipt>),
+    Found(u64, Box<UsageRecord>),
     /// It stands in no epoch so far; it may in this one.
     NotBefore(u64),
     /// It stands in none, and will not.
@@ -64,18 +66,24 @@ impl Known {
 }
 
 impl EpochStore {
-    /// The receipt of a call with the proof that it was sealed; see [`EpochStore::locate`].
+    /// The record of a call with the proof that it was sealed; see [`EpochStore::locate`].
     ///
     /// # Errors
     /// [`StoreError::Fault`] for a damaged object, [`StoreError::Missing`], [`StoreError::Store`].
-    pub async fn find(&self, call: &CallId, keys: &TrustedKeys, now_ms: u64) -> Result<Option<Receipt>, StoreError> {
-        let Some((number, receipt)) = self.locate(call, keys, now_ms).await? else {
+    pub async fn find(
+        &self,
+        call: &CallId,
+        keys: &TrustedKeys,
+        now_ms: u64,
+    ) -> Result<Option<(UsageRecord, Inclusion)>, StoreError> {
+        let Some((number, record)) = self.locate(call, keys, now_ms).await? else {
             return Ok(None);
         };
-        self.prove(number, receipt, keys).await.map(Some)
+        let inclusion = self.prove(number, &record, keys).await?;
+        Ok(Some((record, inclusion)))
     }
 
-    /// The receipt of a call as it stands in its epoch, and the epoch's number. It is looked for in the epochs of the
+    /// The record of a call as it stands in its epoch, and the epoch's number. It is looked for in the epochs of the
     /// hour after the call began, and in sixteen more. `None` if it stands in none of them: it is not sealed yet, it was
     /// posted very late, or there was no such call.
     ///
@@ -90,7 +98,7 @@ impl EpochStore {
         call: &CallId,
         keys: &TrustedKeys,
         now_ms: u64,
-    ) -> Result<Option<(u64, Receipt)>, StoreError> {
+    ) -> Result<Option<(u64, UsageRecord)>, StoreError> {
         if call.started_ms() > now_ms.saturating_add(CLOCKS_DIFFER_MS) {
             return Ok(None);
         }
@@ -106,7 +114,7 @@ impl EpochStore {
                 },
             };
             match self.search(call, next, last, keys).await? {
-                Searched::Found(number, receipt) => return Ok(Some((number, *receipt))),
+                Searched::Found(number, record) => return Ok(Some((number, *record))),
                 Searched::Nowhere => return Ok(None),
                 Searched::NotBefore(number) => next = number,
             }
@@ -137,7 +145,7 @@ impl EpochStore {
                 continue;
             }
             if let Some(line) = self.line_of(number, call).await? {
-                return Ok(Searched::Found(number, Box::new(receipt_in(number, &line)?)));
+                return Ok(Searched::Found(number, Box::new(record_in(number, &line)?)));
             }
         }
         Ok(Searched::Nowhere)
@@ -191,12 +199,12 @@ fn first_call_in(head: &[u8], providers: u64) -> Option<CallId> {
     Line::read(line).ok()?.call()
 }
 
-fn receipt_in(number: u64, line: &[u8]) -> Result<Receipt, Fault> {
+fn record_in(number: u64, line: &[u8]) -> Result<UsageRecord, Fault> {
     let damaged = |wrong: String| Fault {
         place: format!("epoch {number}"),
         wrong: Wrong::Form(wrong),
     };
-    let receipt: Receipt = serde_json::from_slice(line).map_err(|error| damaged(error.to_string()))?;
-    receipt.verify().map_err(|error| damaged(error.to_string()))?;
-    Ok(receipt)
+    let record: UsageRecord = serde_json::from_slice(line).map_err(|error| damaged(error.to_string()))?;
+    verify_record(&record).map_err(|error| damaged(error.to_string()))?;
+    Ok(record)
 }

@@ -1,4 +1,4 @@
-//! Finds the line of a call in an epoch's object without reading the object: receipts stand in order of call, so a few
+//! Finds the line of a call in an epoch's object without reading the object: records stand in order of call, so a few
 //! short reads halve the way there.
 
 use bytes::Bytes;
@@ -8,22 +8,17 @@ use super::{EpochStore, StoreError};
 use crate::id::CallId;
 use crate::verify::{Fault, Wrong};
 
-/// A stretch of the object that is read whole rather than halved again, in bytes: some forty receipts.
+/// A stretch of the object that is read whole rather than halved again, in bytes: some sixty records.
 const STRETCH_BYTES: u64 = 64 << 10;
 /// What is read to look at one line, in bytes: it finds a whole line behind nearly every place.
 const LOOK_BYTES: u64 = 8 << 10;
-/// Longest line of a receipt, in bytes: sixteen providers, each with a signature, take about 20,000.
+/// Longest line of a record, in bytes: sixteen providers, each with a signature, take about 20,000.
 const LINE_BYTES_MAX: u64 = 128 << 10;
 
 /// What the lines behind the seal are told apart by.
 #[derive(Deserialize)]
 pub(super) struct Line {
-    record: Option<Record>,
-}
-
-#[derive(Deserialize)]
-struct Record {
-    call: CallId,
+    call: Option<CallId>,
 }
 
 impl Line {
@@ -31,9 +26,9 @@ impl Line {
         serde_json::from_slice(line)
     }
 
-    /// The call of a receipt; `None` for what a provider has earned and for the seal, which stand before all receipts.
-    pub(super) fn call(&self) -> Option<CallId> {
-        self.record.as_ref().map(|record| record.call)
+    /// The call of a record; `None` for what a provider has earned and for the seal, which stand before all records.
+    pub(super) const fn call(&self) -> Option<CallId> {
+        self.call
     }
 }
 

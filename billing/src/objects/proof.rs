@@ -1,4 +1,4 @@
-//! Proves that a receipt stands in its epoch: the tree over the epoch's receipts, made once from the object.
+//! Proves that a record stands in its epoch: the tree over the epoch's records, made once from the object.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::{EpochStore, StoreError};
 use crate::epoch::{Inclusion, Seal};
 use crate::id::CallId;
 use crate::merkle::{MerkleTree, leaf_hash};
-use crate::receipt::Receipt;
+use crate::record::UsageRecord;
 use crate::verify::{Fault, TrustedKeys, Wrong, verify_seal};
 
 /// Epochs whose trees are kept, about 80 bytes a receipt.
@@ -29,21 +29,18 @@ struct Tree {
 }
 
 impl EpochStore {
-    /// Adds to a receipt that stands in epoch `number` the proof that it does.
+    /// The proof that a record stands in epoch `number`.
     ///
     /// # Errors
-    /// [`StoreError::Fault`] for a damaged object, or if the receipt is not one of that epoch's;
+    /// [`StoreError::Fault`] for a damaged object, or if the record is not one of that epoch's;
     /// [`StoreError::Missing`], [`StoreError::Store`].
-    pub async fn prove(&self, number: u64, receipt: Receipt, keys: &TrustedKeys) -> Result<Receipt, StoreError> {
+    pub async fn prove(&self, number: u64, record: &UsageRecord, keys: &TrustedKeys) -> Result<Inclusion, StoreError> {
         let tree = self.tree(number, keys).await?;
-        let inclusion = tree.inclusion(&receipt).ok_or_else(|| Fault {
-            place: format!("epoch {number}, {}", receipt.record.call),
-            wrong: Wrong::Form("the receipt is not among those that were sealed".to_owned()),
+        let inclusion = tree.inclusion(record).ok_or_else(|| Fault {
+            place: format!("epoch {number}, {}", record.call),
+            wrong: Wrong::Form("the record is not among those that were sealed".to_owned()),
         })?;
-        Ok(Receipt {
-            inclusion: Some(inclusion),
-            ..receipt
-        })
+        Ok(inclusion)
     }
 
     /// Only one object is read at a time, however many receipts are asked for.
@@ -78,20 +75,22 @@ impl Tree {
         // The last line feed is followed by nothing.
         for line in lines.skip(before).filter(|line| !line.is_empty()) {
             let call = Line::read(line).ok().and_then(|line| line.call());
-            calls.push(call.ok_or_else(|| damaged("a line that should be a receipt is none"))?);
+            calls.push(call.ok_or_else(|| damaged("a line that should be a record is none"))?);
             leaves.push(leaf_hash(line));
         }
         let tree = MerkleTree::new(leaves);
         if tree.root() != seal.header.receipts_root || !calls.is_sorted() {
-            return Err(damaged("its receipts are not those that were sealed"));
+            return Err(damaged("its records are not those that were sealed"));
         }
         Ok(Self { seal, calls, tree })
     }
 
-    /// The proof of a receipt; `None` if it is not exactly one that was sealed here.
-    fn inclusion(&self, receipt: &Receipt) -> Option<Inclusion> {
-        let at = self.calls.binary_search(&receipt.record.call).ok()?;
-        let leaf = leaf_hash(&receipt.line().ok()?);
+    /// The proof of a record; `None` if it is not exactly one that was sealed here.
+    fn inclusion(&self, record: &UsageRecord) -> Option<Inclusion> {
+        let at = self.calls.binary_search(&record.call).ok()?;
+        let mut line = Vec::new();
+        record.write_canonical(&mut line).ok()?;
+        let leaf = leaf_hash(&line);
         (self.tree.leaf(at)? == leaf).then_some(())?;
         Some(Inclusion {
             epoch: self.seal.clone(),

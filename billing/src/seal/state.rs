@@ -53,5 +53,5 @@ impl State {
 }
 
 pub(super) fn calls(epoch: &Epoch) -> impl Iterator<Item = CallId> {
-    epoch.receipts.iter().map(|receipt| receipt.record.call)
+    epoch.records.iter().map(|record| record.call)
 }

@@ -47,7 +47,7 @@ impl Chain {
         let before = self.tip.as_ref();
         verify_link(before, &epoch.seal)?;
         let at = |wrong| fault(format!("epoch {}", epoch.seal.header.number), wrong);
-        let derived = earnings(before, &epoch.receipts).map_err(|error| at(Wrong::Form(error.to_string())))?;
+        let derived = earnings(before, &epoch.records).map_err(|error| at(Wrong::Form(error.to_string())))?;
         if derived != epoch.earnings {
             let differs = |derived: &&Earned| !epoch.earnings.contains(derived);
             let (stated, derived) = match derived.iter().find(differs) {

@@ -1,12 +1,13 @@
 //! An epoch's object by itself: canonical byte for byte, and every figure in it derived again.
 
 use super::{Fault, TrustedKeys, Wrong, canonical, fault, same, verify_figures, verify_seal};
-use crate::epoch::{Earned, Epoch, Seal, earnings_root, receipts_tree, sums};
+use crate::epoch::{Earned, Epoch, Seal, earnings_root, records_tree, sums};
 use crate::money::Nano;
-use crate::receipt::Receipt;
+use crate::receipt::verify_record;
+use crate::record::UsageRecord;
 
-/// Verifies an epoch's object by itself: that it is canonical byte for byte, the seal, every receipt, and every
-/// figure that can be derived from it. [`crate::Chain::follow`] shows the rest.
+/// Verifies an epoch's object by itself: that it is canonical byte for byte, the seal, every record with the
+/// providers' signatures, and every figure that can be derived from it. [`crate::Chain::follow`] shows the rest.
 ///
 /// # Errors
 /// [`Fault`] says what is wrong, and in which line.
@@ -15,15 +16,14 @@ pub fn verify_epoch(object: &[u8], keys: &TrustedKeys) -> Result<Epoch, Fault> {
     verify_seal(&epoch.seal, keys)?;
     let header = &epoch.seal.header;
     let at = |wrong| fault(format!("epoch {}", header.number), wrong);
-    for (place, receipt) in receipts_of(&epoch) {
-        receipt.verify().map_err(|error| fault(&place, error.into()))?;
-        verify_figures(&receipt.record).map_err(|wrong| fault(&place, wrong))?;
-        same("the key", &receipt.gateway, &epoch.seal.gateway).map_err(|wrong| fault(&place, wrong))?;
+    for (place, record) in records_of(&epoch) {
+        verify_record(record).map_err(|error| fault(&place, error.into()))?;
+        verify_figures(record).map_err(|wrong| fault(&place, wrong))?;
     }
-    let derived = sums(&epoch.receipts).map_err(|error| at(Wrong::Form(error.to_string())))?;
+    let derived = sums(&epoch.records).map_err(|error| at(Wrong::Form(error.to_string())))?;
     same("the sums", header.sums, derived).map_err(at)?;
-    let tree = receipts_tree(&epoch.receipts).map_err(|error| at(Wrong::Form(error.to_string())))?;
-    same("the root of the receipts", header.receipts_root, tree.root()).map_err(at)?;
+    let root = records_tree(&epoch.lines).root();
+    same("the root of the receipts", header.receipts_root, root).map_err(at)?;
     let root = earnings_root(&epoch.earnings);
     same("the root of the earnings", header.earnings_root, root).map_err(at)?;
     let earned = Nano::sum(epoch.earnings.iter().map(|earned| earned.earned));
@@ -43,7 +43,8 @@ fn read_epoch(object: &[u8]) -> Result<Epoch, Fault> {
     let seal = lines.next().map_or(&[][..], |(line, _)| line);
     let seal: Seal = canonical(seal, |seal: &Seal| seal.line().ok()).map_err(|wrong| fault("line 1", wrong))?;
     let number = seal.header.number;
-    let (mut earnings, mut receipts) = (Vec::<Earned>::new(), Vec::<Receipt>::new());
+    let (mut earnings, mut records) = (Vec::<Earned>::new(), Vec::<UsageRecord>::new());
+    let mut sealed = Vec::new();
     for (line, at) in lines {
         let at = |wrong| fault(format!("epoch {number}, line {at}"), wrong);
         if len(&earnings) < seal.header.providers {
@@ -53,39 +54,41 @@ fn read_epoch(object: &[u8]) -> Result<Epoch, Fault> {
             }
             earnings.push(earned);
         } else {
-            let receipt: Receipt = canonical(line, |receipt: &Receipt| receipt.line().ok()).map_err(at)?;
-            if receipts
-                .last()
-                .is_some_and(|last| last.record.call >= receipt.record.call)
-            {
-                return Err(at(Wrong::Form("receipts stand in order of call, each once".into())));
+            let record: UsageRecord = canonical(line, written).map_err(at)?;
+            if records.last().is_some_and(|last| last.call >= record.call) {
+                return Err(at(Wrong::Form("records stand in order of call, each once".into())));
             }
-            receipts.push(receipt);
+            records.push(record);
+            sealed.extend_from_slice(line);
+            sealed.push(b'\n');
         }
     }
     let epoch = Epoch {
         seal,
         earnings,
-        receipts,
+        records,
+        lines: sealed,
     };
     let header = &epoch.seal.header;
     let at = |wrong| fault(format!("epoch {}", header.number), wrong);
     same("the number of providers", header.providers, len(&epoch.earnings)).map_err(at)?;
-    same("the number of receipts", header.sums.calls, len(&epoch.receipts)).map_err(at)?;
+    same("the number of receipts", header.sums.calls, len(&epoch.records)).map_err(at)?;
     Ok(epoch)
 }
 
-fn receipts_of(epoch: &Epoch) -> impl Iterator<Item = (String, &Receipt)> {
+fn records_of(epoch: &Epoch) -> impl Iterator<Item = (String, &UsageRecord)> {
     let number = epoch.seal.header.number;
     let before = epoch.earnings.len();
-    epoch.receipts.iter().enumerate().map(move |(at, receipt)| {
+    epoch.records.iter().enumerate().map(move |(at, record)| {
         // Lines count from 1, and the first is the seal.
         let line = at.saturating_add(before).saturating_add(2);
-        (
-            format!("epoch {number}, line {line} ({})", receipt.record.call),
-            receipt,
-        )
+        (format!("epoch {number}, line {line} ({})", record.call), record)
     })
+}
+
+fn written(record: &UsageRecord) -> Option<Vec<u8>> {
+    let mut line = Vec::new();
+    record.write_canonical(&mut line).ok().map(|()| line)
 }
 
 fn len<T>(list: &[T]) -> u64 {

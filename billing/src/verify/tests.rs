@@ -25,7 +25,13 @@ fn full_receipt(key: &ReceiptKey) -> Receipt {
     let mut all = records(8, 12);
     all.push(record);
     let epoch = Epoch::close(None, all, Cursors::new(), 1_700_001_000_000, key).expect("closed");
-    let mut receipt = epoch.receipt(&call).expect("canonical").expect("sealed");
+    let at = epoch
+        .records
+        .iter()
+        .position(|record| record.call == call)
+        .expect("sealed");
+    let mut receipt = key.sign(epoch.records[at].clone()).expect("signed");
+    receipt.inclusion = epoch.inclusion(&call);
     receipt.nonce = Some(nonce);
     receipt
 }
@@ -267,13 +273,37 @@ fn an_operator_that_rewrites_history_is_found_out() {
 }
 
 #[test]
-fn another_gateways_receipt_in_an_epoch_is_reported() {
-    let mut epoch = chain(&key(1), &[2]).remove(0);
-    epoch.receipts[1] = key(2).sign(epoch.receipts[1].record.clone()).expect("signed");
+fn a_receipt_signed_with_a_newer_key_stands_in_an_older_epoch_for_whoever_names_both() {
+    let mut receipt = full_receipt(&key(1));
+    receipt.signature = key(2).sign(receipt.record.clone()).expect("signed").signature;
+    receipt.gateway = key(2).public_hex();
+    receipt.nonce = None;
+    let file = serde_json::to_vec(&receipt).expect("json");
+    let both = TrustedKeys::new([key(1).public_hex(), key(2).public_hex()]);
+    assert_eq!(verify_receipt(&file, &both), Ok(receipt));
+    for keys in [TrustedKeys::default(), TrustedKeys::new([key(2).public_hex()])] {
+        assert!(verify_receipt(&file, &keys).is_err(), "a stranger sealed it");
+    }
+}
+
+#[test]
+fn a_record_in_an_epoch_with_a_providers_signature_that_does_not_fit_is_reported() {
+    let mut all = records(8, 2);
+    let (provider, served) = served::tests::example(&all[0].call, Some(all[0].legs[0].tokens));
+    all[1].legs[0].provider = provider;
+    all[1].legs[0].served = Some(served);
+    let call = all[1].call;
+    let epoch = Epoch::close(None, all, Cursors::new(), 1_700_001_000_000, &key(1)).expect("closed");
+    let at = epoch
+        .records
+        .iter()
+        .position(|record| record.call == call)
+        .expect("sealed");
     let fault = verify_epoch(&epoch.to_bytes().expect("canonical"), &TrustedKeys::default());
-    let fault = fault.expect_err("a stranger").to_string();
-    let line = epoch.earnings.len() + 3;
-    assert!(fault.starts_with(&format!("epoch 0, line {line} (gen-")), "{fault}");
+    let fault = fault.expect_err("not its signature").to_string();
+    let line = epoch.earnings.len() + 2 + at;
+    assert!(fault.starts_with(&format!("epoch 0, line {line} ({call}")), "{fault}");
+    assert!(fault.contains("the provider's signature of leg 0"), "{fault}");
 }
 
 #[test]
@@ -285,9 +315,8 @@ fn seals_alone_show_that_a_receipts_epoch_is_of_the_chain() {
         verify_seals(&seals, &keys),
         Ok(Some(seals[2].hash().expect("canonical")))
     );
-    let call = epochs[1].receipts[2].record.call;
-    let receipt = epochs[1].receipt(&call).expect("canonical").expect("sealed");
-    assert_eq!(receipt.inclusion.expect("a proof").epoch, seals[1]);
+    let call = epochs[1].records[2].call;
+    assert_eq!(epochs[1].inclusion(&call).expect("a proof").epoch, seals[1]);
     seals[1].header.to_ms += 1;
     let fault = verify_seals(&seals, &keys).expect_err("forged").to_string();
     assert!(

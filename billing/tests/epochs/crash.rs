@@ -123,7 +123,7 @@ async fn a_sealer_killed_by_signal_nine_loses_nothing_and_seals_nothing_twice() 
     while !matches!(sealer.step(u64::MAX).await.expect("a step"), Sealed::Waiting(0)) {}
     // What was posted is what the ledger charged: every call left its mark in the sums.
     let epochs = world.epochs().await;
-    world.posted = epochs.iter().flat_map(|e| &e.receipts).map(|r| r.record.call).collect();
+    world.posted = epochs.iter().flat_map(|e| &e.records).map(|r| r.call).collect();
     world.check().await;
     let totals = epochs.last().expect("epochs").seal.header.totals;
     let spent = world.ledger.totals().await.expect("an answer");

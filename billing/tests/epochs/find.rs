@@ -107,7 +107,7 @@ async fn few_and_short_reads_find_a_call_or_that_there_is_none() {
     let (keys, now_ms) = (world.keys(), world.now_ms);
     for call in &world.posted {
         let found = store.locate(call, &keys, now_ms).await.expect("an answer");
-        assert_eq!(found.expect("sealed").1.record.call, *call);
+        assert_eq!(found.expect("sealed").1.call, *call);
     }
     counted.take();
 
@@ -170,7 +170,7 @@ async fn a_made_up_id_costs_the_epochs_of_its_moment_and_not_those_of_its_hour()
     let (keys, now_ms) = (world.keys(), world.now_ms);
     for call in world.posted.iter().step_by(97).chain(world.posted.last()) {
         let found = store.locate(call, &keys, now_ms).await.expect("an answer");
-        assert_eq!(found.expect("sealed").1.record.call, *call);
+        assert_eq!(found.expect("sealed").1.call, *call);
     }
     counted.take();
     let calls: Vec<_> = world.posted.iter().copied().collect();

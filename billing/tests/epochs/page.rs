@@ -49,13 +49,7 @@ async fn the_script_says_yes_to_a_receipt_and_no_to_any_other() {
     }
     let mut receipts = Vec::new();
     for call in &world.posted {
-        let receipt = world
-            .store
-            .find(call, &world.keys(), world.now_ms)
-            .await
-            .expect("an answer")
-            .expect("sealed");
-        receipts.push(receipt);
+        receipts.push(world.receipt(call).await.expect("sealed"));
     }
     let (dir, key) = (tempfile::tempdir().expect("a folder"), world.key.public_hex());
     let json = |receipt: &Receipt| serde_json::to_vec_pretty(receipt).expect("json");

@@ -86,36 +86,17 @@ async fn a_sealed_call_is_found_with_its_proof(scene: Scene) {
         seals.push(world.store.seal(number, &world.keys()).await.expect("a seal"));
     }
     for call in &world.posted {
-        let receipt = world
-            .store
-            .find(call, &world.keys(), world.now_ms)
-            .await
-            .expect("an answer")
-            .expect("sealed");
+        let receipt = world.receipt(call).await.expect("sealed");
         assert_eq!(receipt.record.call, *call);
         let file = serde_json::to_vec_pretty(&receipt).expect("json");
         let receipt = verify_receipt(&file, &world.keys()).expect("it verifies");
         assert!(seals.contains(&receipt.inclusion.expect("a proof").epoch));
     }
     let nobody = world.record().call;
-    assert_eq!(
-        world
-            .store
-            .find(&nobody, &world.keys(), world.now_ms)
-            .await
-            .expect("an answer"),
-        None
-    );
+    assert_eq!(world.receipt(&nobody).await, None);
     world.post(1).await;
     let waiting = *world.posted.last().expect("a call");
-    assert_eq!(
-        world
-            .store
-            .find(&waiting, &world.keys(), world.now_ms)
-            .await
-            .expect("an answer"),
-        None
-    );
+    assert_eq!(world.receipt(&waiting).await, None);
 }
 
 async fn a_trimmed_call_is_not_charged_again(scene: Scene) {

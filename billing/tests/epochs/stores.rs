@@ -109,12 +109,7 @@ async fn epochs_are_sealed_into_a_bucket_and_found_there() {
     while !matches!(one.step(world.now_ms).await.expect("a step"), Sealed::Waiting(0)) {}
     world.check().await;
     let call = *world.posted.first().expect("a call");
-    let receipt = world
-        .store
-        .find(&call, &world.keys(), world.now_ms)
-        .await
-        .expect("an answer");
-    assert_eq!(receipt.expect("sealed").record.call, call);
+    assert_eq!(world.receipt(&call).await.expect("sealed").record.call, call);
 }
 
 #[tokio::test]

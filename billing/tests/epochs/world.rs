@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use filature_billing::{
     AccountId, ApiKey, CallId, CallOutcome, Chain, Epoch, EpochStore, FeeBps, KeyId, KeyLimits, KeyRecord, Ledger, Leg,
-    Nano, Price, ProviderId, ReceiptKey, SealSettings, Sealer, Tokens, TrustedKeys, UsageRecord, verify_epoch,
+    Nano, Price, ProviderId, Receipt, ReceiptKey, SealSettings, Sealer, Tokens, TrustedKeys, UsageRecord, verify_epoch,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -90,6 +90,15 @@ impl World {
         }
     }
 
+    /// The receipt of a call with the proof that it is sealed, as a gateway gives it out.
+    pub async fn receipt(&self, call: &CallId) -> Option<Receipt> {
+        let found = self.store.find(call, &self.keys(), self.now_ms).await;
+        let (record, inclusion) = found.expect("an answer")?;
+        let mut receipt = self.key.sign(record).expect("it adds up");
+        receipt.inclusion = Some(inclusion);
+        Some(receipt)
+    }
+
     /// A record whose every figure is right.
     pub fn record(&mut self) -> UsageRecord {
         let (account, key) = self.accounts[self.rng.random_range(0..self.accounts.len())].clone();
@@ -102,12 +111,8 @@ impl World {
         let epochs = self.epochs().await;
         let mut calls = BTreeSet::new();
         let mut earned = BTreeMap::<ProviderId, u64>::new();
-        for receipt in epochs.iter().flat_map(|epoch| &epoch.receipts) {
-            assert!(
-                calls.insert(receipt.record.call),
-                "{} is sealed twice",
-                receipt.record.call
-            );
+        for record in epochs.iter().flat_map(|epoch| &epoch.records) {
+            assert!(calls.insert(record.call), "{} is sealed twice", record.call);
         }
         for one in epochs.last().map(|epoch| epoch.earnings.clone()).unwrap_or_default() {
             earned.insert(one.provider, one.earned.get());

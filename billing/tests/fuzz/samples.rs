@@ -145,12 +145,17 @@ fn the_corpus_is_written_anew_where_that_is_asked_for() {
 
     let json = |receipt: &Receipt| serde_json::to_vec(receipt).expect("json");
     for (name, at) in [("cosigned.json", 0), ("spliced.json", 1), ("whole.json", 2)] {
-        let call = epochs[0].receipts[at].record.call;
-        let mut receipt = epochs[0].receipt(&call).expect("canonical").expect("sealed");
+        let call = epochs[0].records[at].call;
+        let mut receipt = key.sign(epochs[0].records[at].clone()).expect("signed");
+        receipt.inclusion = Some(epochs[0].inclusion(&call).expect("sealed"));
         receipt.nonce = Some(key.nonce(&call));
         write("receipt", name, json(&receipt));
     }
-    write("receipt", "unsealed.json", json(&epochs[1].receipts[0]));
+    write(
+        "receipt",
+        "unsealed.json",
+        json(&key.sign(epochs[1].records[0].clone()).expect("signed")),
+    );
 
     for (name, tokens) in [("tokens.json", Some(TOKENS)), ("silent.json", None)] {
         write("trailer", name, serde_json::to_vec(&signed(tokens)).expect("json"));

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use filature_billing::{AccountId, CallId, CallOutcome, Receipt, StoreError, UsageRecord};
+use filature_billing::{AccountId, CallId, CallOutcome, Inclusion, Receipt, StoreError, UsageRecord};
 use filature_openapi::account::{Data, Generation};
 use http::HeaderMap;
 use serde::Deserialize;
@@ -49,8 +49,7 @@ pub async fn generation(
         code: None,
     })?;
     let record = match kept(&worker.app, &headers, &id).await? {
-        Kept::Record(record) => *record,
-        Kept::Sealed(_, receipt) => receipt.record,
+        Kept::Record(record) | Kept::Sealed(record, _) => *record,
     };
     Ok(Json(Data {
         data: describe(&worker.app, record),
@@ -67,13 +66,15 @@ pub async fn receipt(
     headers: HeaderMap,
 ) -> Result<Json<Receipt>, Reject> {
     let app = &worker.app;
-    let mut receipt = match kept(app, &headers, &id).await? {
-        Kept::Record(record) => app.receipts.sign(*record).map_err(|error| {
-            tracing::error!(%error, "a receipt could not be signed");
-            Reject::Internal
-        })?,
-        Kept::Sealed(epoch, receipt) => proved(app, epoch, *receipt).await?,
+    let (record, inclusion) = match kept(app, &headers, &id).await? {
+        Kept::Record(record) => (record, None),
+        Kept::Sealed(record, inclusion) => (record, Some(*inclusion)),
     };
+    let mut receipt = app.receipts.sign(*record).map_err(|error| {
+        tracing::error!(%error, "a receipt could not be signed");
+        Reject::Internal
+    })?;
+    receipt.inclusion = inclusion;
     // A gateway whose key was replaced no longer knows the nonces of before.
     let nonce = app.receipts.nonce(&receipt.record.call);
     receipt.nonce = Some(nonce).filter(|nonce| receipt.record.nonce_hash == Some(nonce.hash()));
@@ -84,8 +85,8 @@ pub async fn receipt(
 enum Kept {
     /// In the ledger, not sealed yet.
     Record(Box<UsageRecord>),
-    /// In an epoch, and which.
-    Sealed(u64, Box<Receipt>),
+    /// In an epoch, and the proof of it.
+    Sealed(Box<UsageRecord>, Box<Inclusion>),
 }
 
 /// The record of a call of this account; a stranger's is as unknown as one that never was.
@@ -99,29 +100,24 @@ async fn kept(app: &App, headers: &HeaderMap, id: &str) -> Result<Kept, Reject> 
         return Ok(Kept::Record(Box::new(record)));
     }
     match sealed(app, &key.account, &call).await? {
-        Some((epoch, receipt)) => Ok(Kept::Sealed(epoch, Box::new(receipt))),
+        Some((record, inclusion)) => Ok(Kept::Sealed(Box::new(record), Box::new(inclusion))),
         None => Err(unknown()),
     }
 }
 
-/// The receipt of a call of this account in the epochs, and in which of them it stands.
-async fn sealed(app: &App, account: &AccountId, call: &CallId) -> Result<Option<(u64, Receipt)>, Reject> {
+/// The record of a call of this account in the epochs, with the proof that it stands there.
+async fn sealed(app: &App, account: &AccountId, call: &CallId) -> Result<Option<(UsageRecord, Inclusion)>, Reject> {
     let (epochs, now) = (&app.epochs, Instant::now());
     if epochs.searches.is_missing(account, call, now) {
         return Ok(None);
     }
     let found = in_turn(app, account, epochs.store.locate(call, &epochs.keys, now_ms())).await?;
-    let found = found.filter(|(_, receipt)| receipt.record.account == *account);
-    if found.is_none() {
+    let Some((epoch, record)) = found.filter(|(_, record)| record.account == *account) else {
         epochs.searches.missed(account, call, now);
-    }
-    Ok(found)
-}
-
-/// The receipt with the proof that it stands in its epoch.
-async fn proved(app: &App, epoch: u64, receipt: Receipt) -> Result<Receipt, Reject> {
-    let account = receipt.record.account.clone();
-    in_turn(app, &account, app.epochs.store.prove(epoch, receipt, &app.epochs.keys)).await
+        return Ok(None);
+    };
+    let inclusion = in_turn(app, account, epochs.store.prove(epoch, &record, &epochs.keys)).await?;
+    Ok(Some((record, inclusion)))
 }
 
 /// Reads the store of epochs when it is the account's turn, and does not wait for ever.

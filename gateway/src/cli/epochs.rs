@@ -196,11 +196,7 @@ async fn show(at: &Where, number: u64) -> Result<(), Failure> {
         seal: &epoch.seal,
         hash: hash.clone(),
         earnings: &epoch.earnings,
-        calls: epoch
-            .receipts
-            .iter()
-            .map(|receipt| receipt.record.call.to_string())
-            .collect(),
+        calls: epoch.records.iter().map(|record| record.call.to_string()).collect(),
     };
     output::show(at.json, &shown, || text(&opened, &epoch, &hash))
 }
