@@ -18,6 +18,7 @@ use crate::epochs::Epochs;
 use crate::fleet::Fleet;
 use crate::journal::Journal;
 use crate::request::auth::KeyCache;
+use crate::request::cosigned::Checker;
 use crate::request::lengths::Lengths;
 use crate::request::live::LiveCalls;
 use crate::request::room::Room as CallRoom;
@@ -53,6 +54,8 @@ pub struct App {
     pub tokenizers: Tokenizers,
     /// Who counts with them.
     pub counting: CountingPool,
+    /// Who checks what providers signed.
+    pub signatures: Checker,
     /// How long answers usually are.
     pub lengths: Lengths,
     /// Calls that hold money now.

@@ -18,6 +18,7 @@ mod receipts;
 mod token;
 mod trust;
 mod usage;
+mod wallet;
 mod withdrawals;
 
 use std::ffi::OsString;
@@ -93,6 +94,9 @@ enum Command {
     /// Check or explain the configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Make a wallet on TON, or show the address of one.
+    #[command(subcommand)]
+    Wallet(wallet::WalletCommand),
     /// Run a TON chain on this machine, for trying.
     Devnet(devnet::Devnet),
 }
@@ -146,6 +150,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Epochs(command) => epochs::run(command),
         Command::Receipts(command) => receipts::run(command),
         Command::Config(command) => config::run(command),
+        Command::Wallet(command) => wallet::run(command),
         Command::Devnet(command) => devnet::run(command),
     };
     match done {

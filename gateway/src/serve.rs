@@ -26,6 +26,7 @@ use crate::epochs::{self, Common, Epochs};
 use crate::fleet::{Fleet, direct, siblings};
 use crate::journal::{self, Journal};
 use crate::request::auth::KeyCache;
+use crate::request::cosigned::Checker;
 use crate::request::lengths::Lengths;
 use crate::request::live::LiveCalls;
 use crate::request::room::Room as CallRoom;
@@ -91,6 +92,7 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
         journal: Journal::open(&data)?,
         tokenizers: Tokenizers::load(&config.tokenizers)?,
         counting: CountingPool::start(counting_threads(&config))?,
+        signatures: Checker::start()?,
     };
     let app = Arc::new(app(config, telemetry, opened));
     for configured in &app.config.providers {
@@ -146,6 +148,7 @@ struct Opened {
     journal: Journal,
     tokenizers: Tokenizers,
     counting: CountingPool,
+    signatures: Checker,
 }
 
 fn app(config: Config, telemetry: &Telemetry, opened: Opened) -> App {
@@ -176,6 +179,7 @@ fn app(config: Config, telemetry: &Telemetry, opened: Opened) -> App {
         journal: opened.journal,
         tokenizers: opened.tokenizers,
         counting: opened.counting,
+        signatures: opened.signatures,
         lengths: Lengths::default(),
         live: LiveCalls::default(),
         room: CallRoom::new(&config.server),

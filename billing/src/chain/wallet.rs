@@ -4,6 +4,7 @@
 //! Exactly once: a message is good for one `seqno` and until `valid_until`. The same bytes may be sent any number of times,
 //! and the wallet obeys one of them at most; other bytes for the same `seqno` exclude them. Nothing here sends.
 
+mod create;
 mod key;
 mod order;
 

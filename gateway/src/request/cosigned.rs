@@ -3,6 +3,8 @@
 //!
 //! While an answer comes it is hashed; all else is done when it is out, on a thread of its own.
 
+mod checker;
+
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -15,6 +17,7 @@ use http::{HeaderMap, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+pub use self::checker::Checker;
 use super::Call;
 use super::dispatch::Outcome;
 use crate::app::App;
@@ -129,8 +132,8 @@ pub async fn enter(app: &App, call: &Call, record: &mut UsageRecord, outcome: &m
         };
         let (id, provider) = (call.id, part.provider.payee.clone());
         let claimed = part.meter.claim.map(tokens);
-        let checked = tokio::task::spawn_blocking(move || unchecked.check(&id, &provider, claimed)).await;
-        let Ok(checked) = checked else { continue };
+        let checked = app.signatures.check(move || unchecked.check(&id, &provider, claimed));
+        let Some(checked) = checked.await else { continue };
         let leg = record.legs.iter_mut();
         let leg = leg
             .filter(|leg| leg.provider == part.provider.payee && leg.from_byte == part.from_byte)

@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, stderr};
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::filter::{FilterExt as _, LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
@@ -37,12 +37,14 @@ pub(super) fn start(settings: &TelemetrySettings, tracers: Option<&SdkTracerProv
             .with_tracked_inactivity(false)
             .with_filter(filter_fn(|metadata| metadata.target() == trace::TARGET))
     });
-    let logged = filter_fn(|metadata| metadata.target() != trace::TARGET);
-    let installed = tracing_subscriber::registry()
-        // One filter: of two, one inside the other, spans that no one wants are made all the same.
-        .with(lines.with_filter(filter.and(logged)))
-        .with(spans)
-        .try_init();
+    let logged = filter_fn(|metadata| metadata.target() != trace::TARGET).with_max_level_hint(LevelFilter::TRACE);
+    // Spans that nobody wants (h2 has many) are only told so once and for all if there is one filter to a layer, one inside
+    // the other being two, and no layer that may be absent.
+    let registry = tracing_subscriber::registry().with(lines.with_filter(filter.and(logged)));
+    let installed = match spans {
+        Some(spans) => registry.with(spans).try_init(),
+        None => registry.try_init(),
+    };
     if installed.is_ok() && tracers.is_some() {
         trace::switch_on();
     }

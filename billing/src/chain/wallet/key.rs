@@ -16,11 +16,11 @@ use zeroize::Zeroizing;
 use crate::hash::{Hash, parse_hex};
 
 /// The English words of BIP-39, one a line.
-const WORDS: &str = include_str!("words.txt");
+pub(super) const WORDS: &str = include_str!("words.txt");
 /// Longest secret in a file, in bytes: 24 words of eight letters, and room.
 const SECRET_BYTES_MAX: usize = 1_024;
 /// Words of a wallet's secret.
-const WORDS_COUNT: usize = 24;
+pub(super) const WORDS_COUNT: usize = 24;
 /// Rounds from the words to the key (TON's own derivation, not BIP-39's).
 const ROUNDS: u32 = 100_000;
 /// Rounds of the check that the words belong together.

@@ -120,6 +120,7 @@ local LEGS, COST, TOKENS_USED, POSTED, DAY_START, DAY_OF, KINDS = 1, 2, 3, 4, 5,
 local ROWS_MAX = 4096
 local SUMS = '<I8I8I8I8I8I8'
 local ROW_DAY = '<I8'
+local ROW = '<I8I8I8I8I8I8I8'
 
 local function add_sums(sums, more)
   for at = 1, 6 do
@@ -158,6 +159,15 @@ local function is_full(row, account, day)
   end
   row[#row + 1], row[#row + 2] = 'rows', struct.pack('<I8I8', day, rows + 1)
   return false
+end
+
+-- The row that is there with a call's use on it, if it is of the call's day: as nearly always.
+local function same_day(found, call)
+  local day, calls, prompt, cached, completion, reasoning, cost = struct.unpack(ROW, found)
+  return day == call[DAY_OF]
+    and struct.pack(ROW, day, math.min(calls + 1, MAX), math.min(prompt + call[KINDS], MAX),
+      math.min(cached + call[KINDS + 1], MAX), math.min(completion + call[KINDS + 2], MAX),
+      math.min(reasoning + call[KINDS + 3], MAX), math.min(cost + call[COST], MAX))
 end
 
 -- Adds what a call used to `row`, the columns that are written to its account. `found` is the row that is there, `usage`
@@ -206,9 +216,8 @@ end
 local function post_one(shared, keys, first, args, at)
   local account, marker, usage = keys[first + 1], keys[first + 2], keys[first + 3]
   local member, key, record, model = args[at + 1], args[at + 2], args[at + 3], args[at + 4]
-  local call, column = shared.calls[at], 'key:' .. key
-  local money, packed, of_day =
-    unpack(redis.call('HMGET', account, 'money', column, 'day:' .. key .. ':' .. model))
+  local call, column, day_column = shared.calls[at], 'key:' .. key, 'day:' .. key .. ':' .. model
+  local money, packed, of_day = unpack(redis.call('HMGET', account, 'money', column, day_column))
   if not money then
     return { 'unknown_account' }
   end
@@ -250,7 +259,12 @@ local function post_one(shared, keys, first, args, at)
     charge_key(use, tokens or 0, taken_ms or 0, per_min or use[TOKENS_MAX], call)
     row[4], row[5] = column, write_key(use)
   end
-  add_use(row, account, usage, key, model, of_day, args[1], call)
+  local used = of_day and same_day(of_day, call)
+  if used then
+    row[#row + 1], row[#row + 2] = day_column, used
+  else
+    add_use(row, account, usage, key, model, of_day, args[1], call)
+  end
   local place = redis.call('XADD', shared.records, '*', 'record', record)
   redis.call('HSET', unpack(row))
   if hold then
