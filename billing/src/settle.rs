@@ -13,6 +13,7 @@
 
 mod books;
 mod claim;
+mod contest;
 mod contract;
 mod decide;
 mod entry;
@@ -24,7 +25,8 @@ mod standing;
 mod step;
 
 pub use self::books::{BadEntry, Books, Round, Stage};
-pub use self::claim::{BadLeaf, ProvenLeaf, claim_link};
+pub use self::claim::{BadLeaf, ProvenLeaf, transfer_link};
+pub use self::contest::{Contest, ContestOrder, contest_of};
 use self::contract::ANCHOR_VALUE;
 pub use self::contract::{
     Anchor, ContractMoney, ContractState, Parties, Terms, claimed_of, contract_money, last_anchor,

@@ -6,12 +6,14 @@ mod accounts;
 mod audit;
 mod claim;
 mod config;
+mod contest;
 mod contract;
 mod devnet;
 mod epochs;
 mod expiry;
 mod flags;
 mod keys;
+mod leaf;
 mod limits;
 mod onchain;
 mod output;
@@ -101,6 +103,9 @@ enum Command {
     Contract(contract::Contract),
     /// Be paid as a provider by the settlement contract, without the operator.
     Claim(Box<claim::Claim>),
+    /// Contest what the operator says it pushed to a provider.
+    #[command(subcommand)]
+    Contest(contest::Contest),
     /// Check or explain the configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -158,6 +163,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Receipts(command) => receipts::run(command),
         Command::Contract(command) => contract::run(command),
         Command::Claim(command) => claim::run(&command),
+        Command::Contest(command) => contest::run(command),
         Command::Config(command) => config::run(command),
         Command::Devnet(command) => devnet::run(command),
     };

@@ -16,7 +16,7 @@ use crate::clock::now_ms;
 use crate::config::Config;
 
 /// Who read seals and leaves, which takes no key, at the same time.
-const READERS_MAX: usize = 4;
+const READERS_MAX: usize = 2;
 /// What all gateways on a ledger have in common is agreed on for so long; each one that runs renews it.
 const AGREED: Duration = Duration::from_secs(30);
 /// How long the store of epochs may take to say who it is; a gateway then serves without having seen it.

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use serde::{Deserialize, Serialize};
 
-use super::contract::{CLAIM_VALUE, ContractState};
+use super::contract::{Anchor, CLAIM_VALUE, ContractState};
 use super::leaf::{Leaf, LeafProof, Payables, ProviderTag};
 use super::plan::{Plan, unpaid};
 use crate::chain::{Address, CellError, Network, Payment, write_cell};
@@ -155,25 +155,32 @@ impl ProvenLeaf {
     /// # Errors
     /// [`BadLeaf`], if it would refuse.
     pub fn due(&self, contract: &ContractState) -> Result<Nano, BadLeaf> {
+        self.stands_under(contract, contract.anchor.as_ref())?;
+        self.payee.ok_or(BadLeaf::Nobody)?;
+        Ok(unpaid(self.earned, self.pushed, self.claimed(contract)))
+    }
+
+    /// Whether it is a leaf under an anchor of this contract.
+    ///
+    /// # Errors
+    /// [`BadLeaf`] says why not.
+    pub fn stands_under(&self, contract: &ContractState, anchor: Option<&Anchor>) -> Result<(), BadLeaf> {
         let derived = self.root()?;
         if self.contract != contract.address {
             return Err(BadLeaf::Contract(self.contract));
         }
-        let anchor = contract.anchor.ok_or(BadLeaf::NoAnchor)?;
+        let anchor = anchor.ok_or(BadLeaf::NoAnchor)?;
         if anchor.epoch != self.epoch {
             return Err(BadLeaf::Outdated {
                 proven: self.epoch,
                 anchored: anchor.epoch,
             });
         }
-        if anchor.earnings_root != derived {
-            return Err(BadLeaf::Root {
-                derived,
-                anchored: anchor.earnings_root,
-            });
+        let anchored = anchor.earnings_root;
+        if anchored != derived {
+            return Err(BadLeaf::Root { derived, anchored });
         }
-        self.payee.ok_or(BadLeaf::Nobody)?;
-        Ok(unpaid(self.earned, self.pushed, self.claimed(contract)))
+        Ok(())
     }
 
     /// What the contract has paid to the provider.
@@ -189,20 +196,24 @@ impl ProvenLeaf {
     /// # Errors
     /// [`CellError`] for places that no tree has.
     pub fn claim(&self, bounceable: bool) -> Result<Payment, CellError> {
-        let place = |number: u64| usize::try_from(number).map_err(|_| CellError::IntOverflow);
-        let proof = LeafProof::of(&self.leaf(), place(self.index)?, place(self.leaves)?, self.path.clone());
         Ok(Payment {
             bounce: true,
-            body: proof.claim(bounceable, 0)?,
+            body: self.proof()?.claim(bounceable, 0)?,
             ..Payment::new(self.contract, CLAIM_VALUE)
         })
+    }
+
+    pub(super) fn proof(&self) -> Result<LeafProof, CellError> {
+        let place = |number: u64| usize::try_from(number).map_err(|_| CellError::IntOverflow);
+        let (index, leaves) = (place(self.index)?, place(self.leaves)?);
+        Ok(LeafProof::of(&self.leaf(), index, leaves, self.path.clone()))
     }
 }
 
 /// A link that a wallet opens as this message, filled in: `ton://transfer/ADDRESS?amount=NANO&bin=BODY`, the body as a bag of
 /// cells in base64 for URLs.
 #[must_use]
-pub fn claim_link(payment: &Payment, network: Network) -> String {
+pub fn transfer_link(payment: &Payment, network: Network) -> String {
     let body = URL_SAFE.encode(write_cell(payment.body.cell().as_ref()));
     let (to, amount) = (payment.to.friendly(payment.bounce, network), payment.amount.get());
     format!("ton://transfer/{to}?amount={amount}&bin={body}")
@@ -211,7 +222,7 @@ pub fn claim_link(payment: &Payment, network: Network) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settle::{Anchor, Row};
+    use crate::settle::Row;
 
     fn nano(nano: u64) -> Nano {
         Nano::saturating(nano)
@@ -286,7 +297,7 @@ mod tests {
     fn a_wallet_can_be_told_by_a_link() {
         let leaf = ProvenLeaf::of(&plan(3), &name(1)).expect("a leaf");
         let payment = leaf.claim(true).expect("a claim");
-        let link = claim_link(&payment, Network::Mainnet);
+        let link = transfer_link(&payment, Network::Mainnet);
         let start = format!(
             "ton://transfer/{}?amount=50000000&bin=",
             plan(3).contract.friendly(true, Network::Mainnet)

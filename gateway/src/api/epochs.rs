@@ -11,6 +11,7 @@ use axum::extract::{Path, Query, State};
 use filature_billing::settle::ProvenLeaf;
 use filature_billing::{Hash, ProviderId, Seal, StoreError};
 use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
 
 use super::wrong;
 use crate::app::{App, Worker};
@@ -49,7 +50,15 @@ pub async fn seals(
 ) -> Result<Json<SealList>, Reject> {
     let Query(Range { from, limit }) = query.map_err(|error| wrong(Some("from"), error.body_text()))?;
     let limit = limit.unwrap_or(SEALS_MAX).min(SEALS_MAX);
-    let data = reading(&worker.app, read_seals(&worker.app, from, limit)).await?;
+    let (app, runtime) = (worker.app.clone(), Handle::current());
+    // Signatures are checked on a thread that serves no calls.
+    let read = tokio::task::spawn_blocking(move || runtime.block_on(read_seals(&app, from, limit)));
+    let read = async {
+        read.await
+            .map_err(|error| error.to_string())?
+            .map_err(|error| error.to_string())
+    };
+    let data = reading(&worker.app, read).await?;
     Ok(Json(SealList { object: "list", data }))
 }
 

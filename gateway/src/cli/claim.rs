@@ -2,17 +2,17 @@
 //!
 //! Everything that is read is checked against the root that the contract holds; the operator's word is not taken.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
-use filature_billing::chain::{AccountStatus, Address, FEE_MAX, Payment, Position, Transaction};
-use filature_billing::settle::{ProvenLeaf, Standing, claim_link};
+use filature_billing::chain::{AccountStatus, Address, Payment, Position};
+use filature_billing::settle::{ProvenLeaf, Standing, transfer_link};
 use filature_billing::{Nano, ProviderId};
 use serde::Serialize;
 
+use super::leaf::{Whose, save};
 use super::onchain::{OnChain, Reached};
-use super::published::From;
 use super::purse::{Purse, arrived};
 use super::{Failure, output};
 
@@ -26,23 +26,14 @@ Examples:
 Save the proof after each anchor: a few hundred bytes, good until the next one, and all that is needed when the operator and
 its servers are gone. Whoever sends the claim, the account in the leaf is paid.";
 
-/// Longest proof that is read, in bytes: 32 hashes and some figures.
-const PROOF_BYTES_MAX: u64 = 16 << 10;
-
 /// Let the contract pay what the last anchored root says is due to a provider.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Claim {
-    /// The provider's id, as it stands in receipts.
-    #[arg(required_unless_present = "proof", value_parser = provider)]
-    provider: Option<ProviderId>,
-    /// A proof that was saved before.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["epochs", "data", "gateway", "save"])]
-    proof: Option<PathBuf>,
     #[command(flatten)]
-    from: From,
+    whose: Whose,
     /// Keep the proof in this file.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "proof")]
     save: Option<PathBuf>,
     /// The file with the secret of the wallet (v5r1) that sends the claim: 24 words, or 64 hex digits.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["dry_run", "print"])]
@@ -58,10 +49,6 @@ pub(super) struct Claim {
     /// Print JSON instead of text.
     #[arg(long)]
     json: bool,
-}
-
-fn provider(text: &str) -> Result<ProviderId, String> {
-    ProviderId::parse(text).map_err(|error| error.to_string())
 }
 
 /// What is due, and what came of it. Amounts in nano.
@@ -100,9 +87,12 @@ struct Paid {
 
 pub(super) fn run(claim: &Claim) -> Result<(), Failure> {
     output::block_on(async {
-        let reached = claim.on.reach(claim.from.flags())?;
+        let reached = claim.on.reach(claim.whose.flags())?;
         let standing = reached.standing(reached.contract()?).await?;
-        let leaf = claim.leaf(&reached, &standing).await?;
+        let leaf = claim
+            .whose
+            .leaf(&reached, &standing, standing.state.anchor.as_ref())
+            .await?;
         let due = leaf.due(&standing.state).map_err(anyhow::Error::from)?;
         if let Some(file) = &claim.save {
             save(file, &leaf)?;
@@ -120,7 +110,7 @@ pub(super) fn run(claim: &Claim) -> Result<(), Failure> {
             due,
             float: standing.float(),
             carries: payment.amount,
-            link: claim.print.then(|| claim_link(&payment, reached.network)),
+            link: claim.print.then(|| transfer_link(&payment, reached.network)),
             done: None,
         };
         let obstacle = obstacle(&reached, &standing, due).await?;
@@ -136,39 +126,6 @@ pub(super) fn run(claim: &Claim) -> Result<(), Failure> {
         }
         output::show(claim.json, &claimed, || claimed.text(&reached))
     })
-}
-
-impl Claim {
-    /// The provider's leaf under the contract's last anchor, from wherever it is to be had.
-    async fn leaf(&self, reached: &Reached, standing: &Standing) -> Result<ProvenLeaf, Failure> {
-        if let Some(file) = &self.proof {
-            let leaf = load(file)?;
-            if let Some(named) = self.provider.as_ref().filter(|named| **named != leaf.provider) {
-                let text = format!("{} is the proof of {}, not of {named}", file.display(), leaf.provider);
-                return Err(Failure::Runtime(anyhow!(text)));
-            }
-            return Ok(leaf);
-        }
-        let provider = self.provider.as_ref().context("a provider or a proof is needed")?;
-        let contract = reached.shown(standing.state.address);
-        let anchor = standing.state.anchor;
-        let anchor =
-            anchor.with_context(|| format!("nothing is anchored in {contract} yet: nothing can be claimed"))?;
-        let Some(published) = self.from.open(&reached.config)? else {
-            let text = "nobody was named who has the proofs: give --epochs STORE, --gateway URL or --proof FILE";
-            return Err(Failure::Usage(text.to_owned()));
-        };
-        let leaf = published.leaf(&anchor, provider).await?;
-        let missing = || {
-            format!(
-                "{published} has no leaf of {provider} under the anchor of epoch {}: either the provider had earned nothing \
-                 by then, or the operator anchored what it does not publish. A contest works by an older leaf: \
-                 docs/settlement.md",
-                anchor.epoch
-            )
-        };
-        Ok(leaf.with_context(missing)?)
-    }
 }
 
 /// Why the contract would pay nothing now; `None` if it would pay.
@@ -202,19 +159,13 @@ async fn is_active(reached: &Reached, payee: Option<Address>) -> anyhow::Result<
 async fn send(reached: &Reached, purse: &Purse, leaf: &ProvenLeaf, payment: &Payment) -> anyhow::Result<Paid> {
     let chain = &*reached.chain;
     let payee = leaf.payee.context("the leaf names nobody to be paid")?;
-    let (contract, before) = (chain.account(leaf.contract).await?, chain.account(payee).await?);
-    let paid = purse.pay(reached, payment, FEE_MAX).await?;
-    let transaction = arrived(chain, &paid.transfer, contract.last).await?;
-    let Some(payout) = transaction
+    let before = chain.account(payee).await?;
+    let (paid, transaction) = purse.order(reached, payment).await?;
+    let payout = transaction
         .outgoing
         .iter()
-        .find(|sent| sent.to == payee && !sent.bounced)
-    else {
-        bail!("the contract refused the claim: {}", refusal(&transaction));
-    };
-    if !transaction.succeeded() {
-        bail!("the contract refused the claim: {}", refusal(&transaction));
-    }
+        .find(|sent| sent.to == payee && !sent.bounced);
+    let payout = payout.context("the contract took the claim and paid nothing")?;
     let got = arrived(chain, payout, before.last).await?;
     if got.returned {
         bail!(
@@ -227,35 +178,6 @@ async fn send(reached: &Reached, purse: &Purse, leaf: &ProvenLeaf, payment: &Pay
         transaction: transaction.at,
         payout: got.at,
     })
-}
-
-/// What the contract's exit code says (`billing/contracts/README.md`).
-fn refusal(transaction: &Transaction) -> String {
-    let why = match transaction.exit_code {
-        Some(402) => "it is paused",
-        Some(406) => "another root was anchored meanwhile: get the newer proof",
-        Some(407) => "nothing is due any more: it was claimed meanwhile",
-        Some(408) => "its money does not suffice",
-        Some(code) => return format!("exit code {code}"),
-        None => "it did not run",
-    };
-    why.to_owned()
-}
-
-fn load(file: &Path) -> anyhow::Result<ProvenLeaf> {
-    let unreadable = || format!("cannot read {}", file.display());
-    let length = std::fs::metadata(file).with_context(unreadable)?.len();
-    if length > PROOF_BYTES_MAX {
-        bail!("{} is too large to be a proof", file.display());
-    }
-    let text = std::fs::read(file).with_context(unreadable)?;
-    serde_json::from_slice(&text).with_context(|| format!("{} holds no proof of a leaf", file.display()))
-}
-
-fn save(file: &Path, leaf: &ProvenLeaf) -> anyhow::Result<()> {
-    let mut text = serde_json::to_vec_pretty(leaf)?;
-    text.push(b'\n');
-    std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
 impl Claimed {

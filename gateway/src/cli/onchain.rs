@@ -23,7 +23,7 @@ pub(super) struct OnChain {
     #[arg(long, value_name = "ADDRESS")]
     contract: Option<String>,
     /// Who is asked about the chain: a base URL that speaks toncenter's API; repeat it for several
-    /// [env: FILATURE_SETTLEMENT_ENDPOINTS; default: https://toncenter.com, or the testnet's].
+    /// [env: FILATURE_SETTLEMENT_ENDPOINTS; default: toncenter.com, or the testnet's].
     #[arg(long, value_name = "URL")]
     endpoint: Vec<String>,
     /// `mainnet` or `testnet`; a devnet is a testnet [env: FILATURE_SETTLEMENT_NETWORK; default: mainnet].

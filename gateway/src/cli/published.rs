@@ -7,7 +7,7 @@ use anyhow::{Context as _, anyhow, bail};
 use bytes::Bytes;
 use clap::Args;
 use filature_billing::settle::{Anchor, ProvenLeaf, read_plan};
-use filature_billing::{EpochStore, ProviderId, Seal, StoreError, TrustedKeys};
+use filature_billing::{EpochStore, Fault, ProviderId, Seal, StoreError, TrustedKeys};
 use http::{StatusCode, Uri};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -36,7 +36,7 @@ pub(super) struct From {
     /// The gateway's data folder, with its epochs [env: FILATURE_LEDGER_DATA; default: data].
     #[arg(long, value_name = "DIR", conflicts_with = "gateway")]
     data: Option<String>,
-    /// The operator's gateway, such as https://gateway.example.
+    /// The operator's gateway, such as `https://gateway.example`.
     #[arg(long, value_name = "URL")]
     gateway: Option<Uri>,
 }
@@ -84,17 +84,18 @@ struct Seals {
 }
 
 impl Published {
-    /// Some seals, the one of epoch `from` first; none if it is not there (yet).
-    pub(super) async fn seals(&self, from: u64, keys: &TrustedKeys) -> anyhow::Result<Vec<Seal>> {
+    /// Some seals, the one of epoch `from` first; none if it is not there (yet). A fault if it is not what was sealed.
+    pub(super) async fn seals(&self, from: u64, keys: &TrustedKeys) -> anyhow::Result<Result<Vec<Seal>, Fault>> {
         match self {
             Self::Store { store, .. } => match store.seal(from, keys).await {
-                Ok(seal) => Ok(vec![seal]),
-                Err(StoreError::Missing(_)) => Ok(Vec::new()),
+                Ok(seal) => Ok(Ok(vec![seal])),
+                Err(StoreError::Missing(_)) => Ok(Ok(Vec::new())),
+                Err(StoreError::Fault(fault)) => Ok(Err(fault)),
                 Err(error) => Err(error.into()),
             },
             Self::Gateway(gateway) => {
                 let seals: Option<Seals> = gateway.get(&format!("/v1/epochs?from={from}")).await?;
-                Ok(seals.map(|seals| seals.data).unwrap_or_default())
+                Ok(Ok(seals.map(|seals| seals.data).unwrap_or_default()))
             }
         }
     }

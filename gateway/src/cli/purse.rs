@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use filature_billing::Nano;
 use filature_billing::chain::{
-    AccountState, Address, Chain, ChainError, Incoming, PAGE_MAX, Payment, Position, Signed, Transaction, Transfer,
-    Wallet, WalletKey,
+    AccountState, Address, Chain, ChainError, FEE_MAX, Incoming, PAGE_MAX, Payment, Position, Signed, Transaction,
+    Transfer, Wallet, WalletKey,
 };
 
 use super::onchain::Reached;
@@ -74,6 +74,17 @@ impl Purse {
         Ok(Paid { transfer, fees })
     }
 
+    /// Sends the contract a message, and waits for what it does with it.
+    pub(super) async fn order(&self, reached: &Reached, payment: &Payment) -> anyhow::Result<(Paid, Transaction)> {
+        let before = reached.chain.account(payment.to).await?;
+        let paid = self.pay(reached, payment, FEE_MAX).await?;
+        let transaction = arrived(&*reached.chain, &paid.transfer, before.last).await?;
+        if !transaction.succeeded() {
+            bail!("the contract refused it: {}", refusal(&transaction));
+        }
+        Ok((paid, transaction))
+    }
+
     /// Sends the message until the wallet is past its seqno; how the wallet stands then.
     async fn taken(&self, reached: &Reached, signed: &Signed, seqno: u32, until: u32) -> anyhow::Result<AccountState> {
         let chain = &*reached.chain;
@@ -96,6 +107,25 @@ impl Purse {
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
+}
+
+/// What the contract's exit code says (`billing/contracts/README.md`).
+fn refusal(transaction: &Transaction) -> String {
+    let why = match transaction.exit_code {
+        Some(401) => "this wallet may not do it",
+        Some(402) => "it is paused",
+        Some(403) => "the message carries too little",
+        Some(406) => "another root was anchored meanwhile: get the newer proof",
+        Some(407) => "nothing is due any more: it was paid meanwhile",
+        Some(408) => "its money does not suffice",
+        Some(409) => "there is no such contest",
+        Some(410) => "a contest is open, or was answered already",
+        Some(411) => "it is too early",
+        Some(412) => "it is too late",
+        Some(code) => return format!("exit code {code}"),
+        None => "it did not run",
+    };
+    why.to_owned()
 }
 
 fn coins(reached: &Reached, nano: u128) -> String {

@@ -1,12 +1,12 @@
 //! The plans of settlement's last rounds, for those who ask for a leaf of them. A plan is large and read once; whoever asks for
 //! roots that are not there makes nobody read.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use filature_billing::settle::{Payables, Plan, ProvenLeaf, SettleError, last_plans};
 use filature_billing::{EpochStore, Hash, ProviderId};
+use tokio::runtime::Handle;
 
 /// Plans that are kept: the last one, and the one before, under which all can be claimed until the last is anchored.
 const PLANS_MAX: usize = 2;
@@ -19,7 +19,7 @@ pub struct Plans(tokio::sync::Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    plans: VecDeque<Arc<(Plan, Payables)>>,
+    plans: Vec<Arc<(Plan, Payables)>>,
     looked: Option<Instant>,
 }
 
@@ -51,15 +51,24 @@ impl Plans {
         if fresh {
             return Ok(None);
         }
-        let plans = last_plans(store, PLANS_MAX).await?;
-        known.plans = plans
-            .into_iter()
-            .map(|plan| {
-                let payables = plan.payables();
-                Arc::new((plan, payables))
-            })
-            .collect();
+        known.plans = read(store.clone()).await?;
         known.looked = Some(Instant::now());
         Ok(find(&known))
     }
+}
+
+/// Reads the last plans and builds their trees, on a thread that serves no calls: a plan may be many megabytes.
+async fn read(store: EpochStore) -> Result<Vec<Arc<(Plan, Payables)>>, SettleError> {
+    let runtime = Handle::current();
+    let reading = tokio::task::spawn_blocking(move || {
+        let plans = runtime.block_on(last_plans(&store, PLANS_MAX))?;
+        let with_tree = |plan: Plan| {
+            let payables = plan.payables();
+            Arc::new((plan, payables))
+        };
+        Ok(plans.into_iter().map(with_tree).collect())
+    });
+    reading
+        .await
+        .unwrap_or_else(|error| Err(SettleError::Form(error.to_string())))
 }

@@ -147,7 +147,12 @@ async fn path(first: &Seal, anchored: u64, published: Option<&Published>, keys: 
                  --epochs STORE or --gateway URL"
             )));
         };
-        let seals = published.seals(next, keys).await?;
+        // Whoever has the seals may have spoilt them; that says nothing of the receipt.
+        let spoilt = |fault| Path::Missing(format!("the seals in {published} lead to no anchor: {fault}"));
+        let seals = match published.seals(next, keys).await? {
+            Ok(seals) => seals,
+            Err(fault) => return Ok(spoilt(fault)),
+        };
         if seals.is_empty() {
             return Ok(Path::Missing(format!(
                 "epoch {anchored} is anchored, and the seal of epoch {next}, which leads there, is not in {published}"
@@ -155,7 +160,7 @@ async fn path(first: &Seal, anchored: u64, published: Option<&Published>, keys: 
         }
         for seal in seals.iter().take_while(|seal| seal.header.number <= anchored) {
             if let Err(fault) = path.follow(seal) {
-                return Ok(Path::Wrong(format!("{published}: {fault}")));
+                return Ok(spoilt(fault));
             }
         }
         if path.number() < next {
