@@ -12,8 +12,11 @@ UV := target/uv/bin/uv
 UV_VERSION := 0.13.9
 PORT ?= 8080
 FUZZ_SECONDS ?= 60
+# What the Rust tests' devnets executed, and how much of it there must be at least.
+REPLAYS := target/replays
+REPLAYS_LEAST := 1500
 
-.PHONY: help demo demo-llm build test test-rust test-acceptance test-contracts contracts lint fmt bench bench-ledger bench-router bench-settle simulate faults fuzz docs requirements clean
+.PHONY: help demo demo-llm build test test-rust test-acceptance test-contracts test-replays contracts lint fmt bench bench-ledger bench-router bench-settle simulate faults fuzz docs requirements clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,17 +30,21 @@ demo-llm: $(PYTHON) ## The same with a real model on this machine's processor
 build: ## Build everything, unoptimised
 	cargo build --workspace --all-targets
 
-test: test-rust test-acceptance test-contracts ## Install what tests need and run them all
+test: test-rust test-acceptance test-contracts test-replays ## Install what tests need and run them all
 
 test-rust: target/.packages ## Rust tests: units, HTTP, ledgers, documentation examples
-	cargo nextest run --workspace
+	rm -rf $(REPLAYS) && mkdir -p $(REPLAYS)
+	FILATURE_REPLAYS=$(CURDIR)/$(REPLAYS) cargo nextest run --workspace
 	cargo test --workspace --doc
 
 test-acceptance: target/.packages $(PYTHON) $(ACCEPTANCE)/node/node_modules/.package-lock.json ## Official Python and Node clients against four stacks
 	cargo build --workspace --bins
 	$(PYTHON) $(ACCEPTANCE)/run.py
 
-test-contracts: $(CONTRACTS)/node_modules/.package-lock.json ## The settlement contract on the C++ executor: every path, attacks, random histories
+test-test-replays: $(CONTRACTS)/node_modules/.package-lock.json ## Every transaction of the Rust tests' devnets again on the C++ executor (after test-rust)
+	node $(CONTRACTS)/replays.mjs --least $(REPLAYS_LEAST) $(REPLAYS)
+
+contracts: $(CONTRACTS)/node_modules/.package-lock.json ## The settlement contract on the C++ executor: every path, attacks, random histories
 	cd $(CONTRACTS) && npm test
 
 contracts: $(CONTRACTS)/node_modules/.package-lock.json ## Compile the settlement contract anew, with its test vectors and the table of its costs

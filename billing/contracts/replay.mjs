@@ -6,10 +6,10 @@ import { createInterface } from 'node:readline';
 import { Cell, loadShardAccount, loadTransaction } from '@ton/core';
 import { Executor } from '@ton/sandbox';
 
-const defaultConfig = readFileSync(new URL('../src/chain/devnet/config.boc', import.meta.url)).toString('base64');
+export const defaultConfig = readFileSync(new URL('../src/chain/devnet/config.boc', import.meta.url)).toString('base64');
 
 /** Runs one line's transaction. `config` is the network's configuration as a bag of cells in base64. */
-async function replay(executor, line, config) {
+export async function replay(executor, line, config) {
     const { result } = await executor.runTransaction({
         config,
         libs: null,

@@ -30,7 +30,7 @@ pub use account::{AccountState, AccountStatus};
 pub use address::{Address, BadAddress, Network, WrittenAddress};
 pub use amount::Coins;
 pub use cell::{BadCell, cell_hash, read_cell, write_cell};
-pub use devnet::{Devnet, DevnetError, DevnetSettings, DevnetTime, Faults, Lie, Replay, serve_devnet};
+pub use devnet::{Devnet, DevnetError, DevnetSettings, DevnetTime, Faults, Lie, Replay, Sent, serve_devnet};
 pub use message::{BadComment, Body, COMMENT_BYTES_MAX, Transfer, external_hash};
 pub use toncenter::{BadEndpoint, Endpoint, Toncenter, ToncenterSettings};
 pub use transaction::{Incoming, Transaction};

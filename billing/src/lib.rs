@@ -67,4 +67,4 @@ pub use record::{CallOutcome, Leg, RecordError, UsageRecord};
 pub use redis::{RedisConnection, RedisLedger, RedisSettings, RedisTls, check_redis_url, open_redis};
 pub use seal::{SealError, SealSettings, Sealed, Sealer, Waiting};
 pub use served::{Seen, Served, ServedError};
-pub use verify::{Chain, Fault, TrustedKeys, Wrong, verify_epoch, verify_receipt, verify_seal, verify_seals};
+pub use verify::{Chain, Fault, SealPath, TrustedKeys, Wrong, verify_epoch, verify_receipt, verify_seal, verify_seals};

@@ -12,6 +12,8 @@
 //! come from is for the gateway.
 
 mod books;
+mod claim;
+mod contest;
 mod contract;
 mod decide;
 mod entry;
@@ -19,9 +21,12 @@ mod leaf;
 mod payees;
 mod plan;
 mod reconcile;
+mod standing;
 mod step;
 
 pub use self::books::{BadEntry, Books, Round, Stage};
+pub use self::claim::{BadLeaf, ProvenLeaf, transfer_link};
+pub use self::contest::{Contest, ContestOrder, contest_of};
 use self::contract::ANCHOR_VALUE;
 pub use self::contract::{
     Anchor, ContractMoney, ContractState, Parties, Terms, claimed_of, contract_money, last_anchor,
@@ -31,6 +36,7 @@ pub use self::entry::{Anchored, ClaimedNow, Entry, Fate, Message, Order, Outcome
 pub use self::leaf::{Leaf, LeafProof, Payables, ProviderTag};
 pub use self::payees::{Named, Payees, PayoutNames};
 pub use self::plan::{Basis, Before, Plan, PlanError, Returned, Row};
+pub use self::standing::{KeptAnchor, Stakes, Standing};
 pub use self::step::Done;
 
 use std::sync::Arc;
@@ -46,6 +52,9 @@ use crate::verify::{Fault, TrustedKeys};
 const BOOKS: &str = "settlement";
 /// The name of the lease that keeps two settlers from working in vain.
 const LEASE: &str = "settler";
+
+/// How many rounds back a plan is looked for. Rounds that the contract refused are rare.
+const ROUNDS_BACK_MAX: usize = 64;
 
 /// How settlement is done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -236,6 +245,62 @@ impl Settler {
 /// [`SettleError::Store`], [`SettleError::Books`]
 pub async fn read_books(epochs: &EpochStore) -> Result<Books, SettleError> {
     read_on(&Journal::new(epochs.clone(), BOOKS), None).await
+}
+
+/// Reads the plan whose leaves lead to this root, in a store of epochs. `None` if none of the last rounds says so. Whether
+/// they do lead there is for the reader to check.
+///
+/// # Errors
+/// [`SettleError::Store`], [`SettleError::Books`]
+pub async fn read_plan(epochs: &EpochStore, earnings_root: &Hash) -> Result<Option<Plan>, SettleError> {
+    let journal = Journal::new(epochs.clone(), BOOKS);
+    let mut last = journal.last().await?;
+    // The contract's last anchor is of the last round, or of the one before whose anchor was taken.
+    for _ in 0..ROUNDS_BACK_MAX {
+        let Some((first, plan)) = plan_of(&journal, last).await? else {
+            break;
+        };
+        if plan.anchor.earnings_root == *earnings_root {
+            return Ok(Some(plan));
+        }
+        last = first.checked_sub(1);
+    }
+    Ok(None)
+}
+
+/// Reads the plans of the last rounds in a store of epochs, the newest first.
+///
+/// # Errors
+/// [`SettleError::Store`], [`SettleError::Books`]
+pub async fn last_plans(epochs: &EpochStore, count_max: usize) -> Result<Vec<Plan>, SettleError> {
+    let journal = Journal::new(epochs.clone(), BOOKS);
+    let (mut last, mut plans) = (journal.last().await?, Vec::new());
+    while plans.len() < count_max {
+        let Some((first, plan)) = plan_of(&journal, last).await? else {
+            break;
+        };
+        plans.push(plan);
+        last = first.checked_sub(1);
+    }
+    Ok(plans)
+}
+
+/// The plan of the round that an entry belongs to, and the number of the round's first entry. `None` without an entry.
+async fn plan_of(journal: &Journal, entry: Option<u64>) -> Result<Option<(u64, Plan)>, SettleError> {
+    let Some(number) = entry else { return Ok(None) };
+    let there = |entry: Option<(Entry, Hash)>| entry.map(|(entry, _)| entry).ok_or(StoreError::Missing(number));
+    let first = there(read_entry(journal, number).await?)?.round;
+    let wrong = |wrong: &str| BadEntry {
+        number,
+        wrong: wrong.to_owned(),
+    };
+    if first > number {
+        return Err(wrong("its round begins after it").into());
+    }
+    match there(read_entry(journal, first).await?)?.what {
+        What::Plan(plan) => Ok(Some((first, plan))),
+        _ => Err(wrong("its round does not begin with a plan").into()),
+    }
 }
 
 /// Reads on from what is known; from the last round, if nothing is.

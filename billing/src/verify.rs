@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-pub use self::chain::{Chain, verify_seals};
+pub use self::chain::{Chain, SealPath, verify_seals};
 pub use self::epoch::verify_epoch;
 use crate::epoch::{EpochHeader, Seal};
 use crate::merkle::{leaf_hash, root_from_path};

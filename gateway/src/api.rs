@@ -3,6 +3,7 @@
 pub mod account;
 pub mod deposits;
 pub mod endpoints;
+pub mod epochs;
 pub mod health;
 pub mod models;
 pub mod records;

@@ -4,15 +4,22 @@
 
 mod accounts;
 mod audit;
+mod claim;
 mod config;
+mod contest;
+mod contract;
 mod devnet;
 mod epochs;
 mod expiry;
 mod flags;
 mod keys;
+mod leaf;
 mod limits;
+mod onchain;
 mod output;
 mod providers;
+mod published;
+mod purse;
 mod reach;
 mod receipts;
 mod token;
@@ -37,7 +44,8 @@ Examples:
                                                     make an API key; shown once
   filature serve                                    serve on 127.0.0.1:8080 with the embedded ledger in ./data
   filature serve --config filature.toml --redis redis://127.0.0.1
-  filature receipts verify receipt.json --key 4f44… check a receipt, offline
+  filature receipts verify receipt.json --key 4f44… check a receipt, offline or to the root on chain
+  filature contract show --contract EQ…             how the settlement contract stands
   filature epochs verify                            derive every figure of every epoch again
   filature config check --config filature.toml      what holds, from where, and what is wrong";
 
@@ -91,6 +99,14 @@ enum Command {
     /// Verify a receipt.
     #[command(subcommand)]
     Receipts(receipts::Receipts),
+    /// Deploy and show the settlement contract.
+    #[command(subcommand)]
+    Contract(contract::Contract),
+    /// Be paid as a provider by the settlement contract, without the operator.
+    Claim(Box<claim::Claim>),
+    /// Contest what the operator says it pushed to a provider.
+    #[command(subcommand)]
+    Contest(contest::Contest),
     /// Check or explain the configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -149,6 +165,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Admin(command) => token::run(command),
         Command::Epochs(command) => epochs::run(command),
         Command::Receipts(command) => receipts::run(command),
+        Command::Contract(command) => contract::run(command),
+        Command::Claim(command) => claim::run(&command),
+        Command::Contest(command) => contest::run(command),
         Command::Config(command) => config::run(command),
         Command::Wallet(command) => wallet::run(command),
         Command::Devnet(command) => devnet::run(command),

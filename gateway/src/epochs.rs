@@ -1,17 +1,22 @@
 //! The gateway's side of epochs: which store the settings name, whose signatures are trusted in it, and whether this
 //! gateway fits in with the others on its ledger. Sealing itself is `sealing`'s business.
 
+mod plans;
 mod searches;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use filature_billing::{EpochStore, Ledger, LedgerError, ReceiptKey, S3Settings, StoreError, TrustedKeys, Wrong};
+use tokio::sync::Semaphore;
 
+pub use self::plans::Plans;
 pub use self::searches::{Crowded, Searches};
 use crate::clock::now_ms;
 use crate::config::Config;
 
+/// Who read seals and leaves, which takes no key, at the same time.
+const READERS_MAX: usize = 2;
 /// What all gateways on a ledger have in common is agreed on for so long; each one that runs renews it.
 const AGREED: Duration = Duration::from_secs(30);
 /// How long the store of epochs may take to say who it is; a gateway then serves without having seen it.
@@ -25,6 +30,10 @@ pub struct Epochs {
     pub keys: TrustedKeys,
     /// Room for those who look for a receipt.
     pub searches: Searches,
+    /// Room for those who read what is public.
+    pub readers: Semaphore,
+    /// Settlement's last plans.
+    pub plans: Plans,
 }
 
 /// Where the settings say that epochs are.
@@ -120,6 +129,8 @@ impl Epochs {
             store: place.open()?,
             keys: trusted(config, Some(key.public_hex())),
             searches: Searches::default(),
+            readers: Semaphore::new(READERS_MAX),
+            plans: Plans::default(),
         })
     }
 }

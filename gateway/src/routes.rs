@@ -40,6 +40,8 @@ pub fn table(worker: Arc<Worker>) -> Router {
         .route("/v1/usage", get(api::usage::report))
         .route("/v1/generation", get(api::records::generation))
         .route("/v1/receipts/{id}", get(api::records::receipt))
+        .route("/v1/epochs", get(api::epochs::seals))
+        .route("/v1/leaves/{root}/{provider}", get(api::epochs::leaf))
         .route("/healthz", get(api::health::alive))
         .route("/readyz", get(api::health::ready))
         .route("/metrics", get(api::health::metrics))

@@ -435,6 +435,9 @@ fn help_is_no_failure_and_has_examples() {
         &["keys", "--help"],
         &["config", "--help"],
         &["devnet", "--help"],
+        &["contract", "--help"],
+        &["claim", "--help"],
+        &["contest", "--help"],
     ] {
         let ran = run(dir.path(), args);
         assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{args:?}");

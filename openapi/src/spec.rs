@@ -56,6 +56,8 @@ const OPEN_SCHEMAS: [&str; 10] = [
         routes::usage,
         routes::generation,
         routes::receipt,
+        routes::epochs,
+        routes::leaf,
         routes::healthz,
         routes::readyz,
         routes::metrics,
@@ -66,6 +68,7 @@ const OPEN_SCHEMAS: [&str; 10] = [
         (name = "calls", description = "Calling a model."),
         (name = "models", description = "What can be called."),
         (name = "account", description = "What was used, what it cost, and the proof of it."),
+        (name = "proof", description = "What anybody may read to check the operator. No API key needed."),
         (name = "operation", description = "For operators and their machines. No API key needed."),
     ),
 )]
@@ -153,13 +156,15 @@ mod tests {
                 "/v1/usage",
                 "/v1/generation",
                 "/v1/receipts/{id}",
+                "/v1/epochs",
+                "/v1/leaves/{root}/{provider}",
                 "/healthz",
                 "/readyz",
                 "/metrics",
                 "/openapi.json",
             ])
         );
-        assert_eq!(paths.len(), 17);
+        assert_eq!(paths.len(), 19);
     }
 
     #[test]

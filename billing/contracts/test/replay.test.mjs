@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { beginCell, storeMessage, storeShardAccount } from '@ton/core';
@@ -114,4 +117,41 @@ test('a line that cannot be read is an error that names the line', () => {
         assert.equal(stdout, '');
     }
     assert.throws(() => execFileSync(process.execPath, [program, '/no/such/file'], { stdio: 'pipe' }));
+});
+
+test('what another executor wrote down is compared, and a wrong figure or too few lines fail', async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'replays-'));
+    t.after(() => rmSync(folder, { recursive: true }));
+    const world = await World.create();
+    const { line } = await recorded(world, world.caller, bodies.comment('inv_1'), { value: nano(3) });
+    const answer = JSON.parse(run(JSON.stringify({ config_boc: base64(config), ...line })).stdout);
+    const right = { config_boc: base64(config), ...line, ...answer, gas: Number(answer.gas) };
+    const all = fileURLToPath(new URL('../replays.mjs', import.meta.url));
+    const compare = (lines, ...args) => {
+        writeFileSync(join(folder, '1-0.jsonl'), lines.map((one) => `${JSON.stringify(one)}\n`).join(''));
+        return spawnSync(process.execPath, [all, ...args, folder], { encoding: 'utf8' });
+    };
+    const good = compare([right, right]);
+    assert.equal(good.status, 0, good.stderr);
+    assert.match(good.stdout, /2 transactions of 1 devnets.* the 1 that differ .*1 came out equal, 0 did not/);
+    for (const wrong of [
+        { total_fees: '1' },
+        { balance_after: '1' },
+        { data_hash_after: '00' },
+        { gas: 1 },
+        { exit_code: 7 },
+        { out_messages: [] },
+    ]) {
+        const [field] = Object.keys(wrong);
+        if (JSON.stringify(right[field]) === JSON.stringify(wrong[field])) continue;
+        const bad = compare([right, { ...right, ...wrong }]);
+        assert.equal(bad.status, 1, field);
+        assert.match(bad.stderr, new RegExp(`1-0.jsonl:2: ${field}: `));
+    }
+    assert.match(compare([right], '--least', '2').stderr, /fewer than 2 are too few/);
+    assert.match(compare([]).stderr, /too few/);
+    assert.equal(compare([]).status, 1);
+    const nowhere = spawnSync(process.execPath, [all, join(folder, 'none')], { encoding: 'utf8' });
+    assert.equal(nowhere.status, 1);
+    assert.match(nowhere.stderr, /make test-rust/);
 });

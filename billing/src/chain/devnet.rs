@@ -2,13 +2,15 @@
 //!
 //! Real are the virtual machine, the fee rules and configuration, the contracts' code, logical time, the cascade of
 //! messages and the refusals. Left out are validators, shards, proofs and public libraries: blocks are made on demand by
-//! whoever holds the [`Devnet`]. All history is kept in memory, and in a file where a folder is given.
+//! whoever holds the [`Devnet`]. All history is kept in memory, and in a file where a folder is given. Where the variable
+//! `FILATURE_REPLAYS` names a folder, whatever is executed is also written there, for another executor to run again.
 
 mod answers;
 mod execute;
 mod face;
 mod faults;
 mod record;
+mod replays;
 mod rules;
 mod serve;
 mod settings;
@@ -18,7 +20,6 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use std::io;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -27,7 +28,8 @@ use tycho_types::cell::{Cell, CellBuilder};
 use tycho_types::models::{CurrencyCollection, IntMsgInfo, MsgInfo, OwnedMessage};
 
 pub use self::faults::{Faults, Lie};
-pub use self::record::Replay;
+pub use self::record::{Replay, Sent};
+use self::replays::Replays;
 use self::rules::Rules;
 pub use self::serve::serve_devnet;
 pub use self::settings::{DevnetError, DevnetSettings, DevnetTime};
@@ -62,6 +64,8 @@ struct Live {
     now: u32,
     /// Why blocks can no longer be kept. Memory is ahead of the file then, and nothing more is said or done.
     broken: Option<DevnetError>,
+    /// Where what is executed is written down.
+    replays: Option<Replays>,
 }
 
 impl std::fmt::Debug for Devnet {
@@ -91,8 +95,9 @@ impl Devnet {
         }
         let live = Live {
             now: now.max(state.head().time),
-            state,
             broken: None,
+            replays: Replays::wanted(|| state.rules.text())?,
+            state,
         };
         let inner = Inner {
             settings,
@@ -167,6 +172,7 @@ impl Devnet {
     }
 
     /// Every transaction there was, as another executor can run it, oldest first; those before number `from` are left out.
+    /// The first says under which configuration.
     ///
     /// # Errors
     /// [`ChainError::Damaged`], which would be a fault of the devnet.
@@ -176,26 +182,12 @@ impl Devnet {
             let history: Vec<_> = live.state.history.iter().skip(from).cloned().collect();
             (live.state.rules.text(), history)
         };
-        history
-            .iter()
-            .map(|record| record.replay(&config))
-            .collect::<Result<_, _>>()
-            .map_err(damaged)
-    }
-
-    /// Writes [`Devnet::replays`], one JSON object a line.
-    ///
-    /// # Errors
-    /// What the writer says; [`io::ErrorKind::InvalidData`] for a fault of the devnet.
-    pub fn write_replays(&self, to: &mut impl io::Write) -> io::Result<()> {
-        for replay in self
-            .replays(0)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?
-        {
-            serde_json::to_writer(&mut *to, &replay)?;
-            to.write_all(b"\n")?;
+        let replays = history.iter().map(|record| record.replay());
+        let mut replays = replays.collect::<Result<Vec<_>, _>>().map_err(damaged)?;
+        if let Some(first) = replays.first_mut() {
+            first.config_boc = Some(config);
         }
-        Ok(())
+        Ok(replays)
     }
 
     fn time(&self, live: &Live) -> u32 {
@@ -209,9 +201,14 @@ impl Devnet {
         live.whole()?;
         // Should the executor panic half-way, what is in memory is no chain any more.
         live.broken = Some(DevnetError::Damaged("a block was broken off".into()));
+        let before = live.state.history.len();
         let made = live.state.block(self.time(live), self.inner.settings.slow);
         let kept = made.and_then(|()| match &self.inner.store {
             Some(store) => Ok(store.save(&live.state)?),
+            None => Ok(()),
+        });
+        let kept = kept.and_then(|()| match &mut live.replays {
+            Some(replays) => replays.write(live.state.history.get(before..).unwrap_or_default()),
             None => Ok(()),
         });
         if let Err(error) = kept {

@@ -61,17 +61,6 @@ impl World {
         }
     }
 
-    /// Writes down what the devnet executed, for another executor to run again, if `FILATURE_REPLAYS` names a folder.
-    fn write_replays(&self) -> std::io::Result<()> {
-        let Some(folder) = std::env::var_os("FILATURE_REPLAYS") else {
-            return Ok(());
-        };
-        let test = std::thread::current().name().unwrap_or("test").replace("::", ".");
-        let path = std::path::Path::new(&folder).join(format!("{test}.jsonl"));
-        let mut file = std::io::BufWriter::new(std::fs::File::options().create(true).append(true).open(path)?);
-        self.devnet.write_replays(&mut file)
-    }
-
     /// Stops everything that has the devnet's file open.
     pub(super) async fn close(mut self) {
         if let Some(Server { stop, mut task, .. }) = self.server.take() {
@@ -116,14 +105,6 @@ impl World {
             let Some(last) = page.last() else { return all };
             after = last.at;
             all.extend(page);
-        }
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            self.write_replays().expect("a folder for replays");
         }
     }
 }

@@ -139,6 +139,14 @@ impl Parties {
         })
     }
 
+    /// The hash of the contract's code: by it the contract is known, whoever deployed it.
+    ///
+    /// # Errors
+    /// None that this program's own code could cause.
+    pub fn code_hash() -> Result<Hash, CellError> {
+        Ok(cell_hash(code()?.as_ref()))
+    }
+
     fn data(&self) -> Result<Cell, CellError> {
         // No anchor yet: count, epoch, time, two roots and the chain are zero, and no days are kept.
         let mut anchors = CellBuilder::new();
@@ -294,14 +302,14 @@ fn load_claimed(accounts: &RawDict<224>) -> Result<BTreeMap<ProviderTag, Nano>, 
 }
 
 /// An amount that the ledger can hold; more than that there are no coins of.
-fn load_coins(slice: &mut CellSlice<'_>) -> Result<Nano, CellError> {
+pub(super) fn load_coins(slice: &mut CellSlice<'_>) -> Result<Nano, CellError> {
     let tokens = Tokens::load_from(slice)?;
     let coins: Coins = tokens.into();
     coins.nano().map_err(|_| CellError::IntOverflow)
 }
 
 /// An address of the basechain: `addr_std$10`, no anycast, workchain 0.
-fn load_address(slice: &mut CellSlice<'_>) -> Result<Address, CellError> {
+pub(super) fn load_address(slice: &mut CellSlice<'_>) -> Result<Address, CellError> {
     const BASECHAIN: u64 = 0b100 << 8;
     if slice.load_uint(11)? != BASECHAIN {
         return Err(CellError::InvalidData);

@@ -129,6 +129,12 @@ impl Payables {
         self.tree.root()
     }
 
+    /// The siblings of the leaf at `index` on its way to the root, from the leaf up; `None` if there is none.
+    #[must_use]
+    pub fn path(&self, index: usize) -> Option<Vec<Hash>> {
+        self.tree.path(index)
+    }
+
     /// The proof of the leaf at `index`; `None` if there is none.
     #[must_use]
     pub fn proof(&self, index: usize) -> Option<LeafProof> {
@@ -159,6 +165,15 @@ fn sides(index: usize, leaves: usize) -> u32 {
 }
 
 impl LeafProof {
+    /// The proof of a leaf that stands at `index` among so many, with this path.
+    pub(super) fn of(leaf: &Leaf, index: usize, leaves: usize, siblings: Vec<Hash>) -> Self {
+        Self {
+            leaf: leaf.bytes(),
+            sides: sides(index, leaves),
+            siblings,
+        }
+    }
+
     /// The body of a claim: whoever sends it, the leaf's payee is paid. A payout that is `bounceable` comes back if the
     /// payee refuses it.
     ///

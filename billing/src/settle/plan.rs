@@ -244,7 +244,7 @@ impl Basis<'_> {
 }
 
 /// What was earned and neither pushed nor claimed. Nothing, where more was paid than earned.
-fn unpaid(earned: Nano, pushed: Nano, claimed: Nano) -> Nano {
+pub(super) fn unpaid(earned: Nano, pushed: Nano, claimed: Nano) -> Nano {
     let after_pushed = earned.minus(pushed).unwrap_or_default();
     after_pushed.minus(claimed).unwrap_or_default()
 }

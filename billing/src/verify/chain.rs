@@ -96,15 +96,62 @@ pub fn verify_seals<'a>(seals: impl IntoIterator<Item = &'a Seal>, keys: &Truste
     for seal in seals {
         verify_seal(seal, keys)?;
         verify_link(tip.as_ref(), seal)?;
-        let hash = seal.hash();
-        let hash = hash.map_err(|error| fault("the chain", Wrong::Form(error.to_string())))?;
-        tip = Some(Tip {
-            seal: seal.clone(),
-            hash,
-            earnings: BTreeMap::new(),
-        });
+        tip = Some(bare_tip(seal)?);
     }
     Ok(tip.map(|tip| tip.hash))
+}
+
+/// Seals followed from one of them to later ones: by hash, number and totals each names the one before. So a hash that is
+/// witnessed for the last one is a witness of the first.
+#[derive(Clone, Debug)]
+pub struct SealPath {
+    keys: TrustedKeys,
+    tip: Tip,
+}
+
+impl SealPath {
+    /// A path that begins with this seal.
+    ///
+    /// # Errors
+    /// [`Fault`] if it is worth nothing by itself.
+    pub fn begin(seal: &Seal, keys: TrustedKeys) -> Result<Self, Fault> {
+        verify_seal(seal, &keys)?;
+        let tip = bare_tip(seal)?;
+        Ok(Self { keys, tip })
+    }
+
+    /// Goes on to the next seal.
+    ///
+    /// # Errors
+    /// [`Fault`] says what is wrong; the path ends where it ended.
+    pub fn follow(&mut self, seal: &Seal) -> Result<(), Fault> {
+        verify_seal(seal, &self.keys)?;
+        verify_link(Some(&self.tip), seal)?;
+        self.tip = bare_tip(seal)?;
+        Ok(())
+    }
+
+    /// The number of the epoch that it has come to.
+    #[must_use]
+    pub const fn number(&self) -> u64 {
+        self.tip.seal.header.number
+    }
+
+    /// The hash of the seal that it has come to.
+    #[must_use]
+    pub const fn hash(&self) -> Hash {
+        self.tip.hash
+    }
+}
+
+/// A tip that stands for its seal alone.
+fn bare_tip(seal: &Seal) -> Result<Tip, Fault> {
+    let hash = seal.hash();
+    Ok(Tip {
+        seal: seal.clone(),
+        hash: hash.map_err(|error| fault("the chain", Wrong::Form(error.to_string())))?,
+        earnings: BTreeMap::new(),
+    })
 }
 
 fn shown(earned: &Earned) -> String {

@@ -326,6 +326,28 @@ fn seals_alone_show_that_a_receipts_epoch_is_of_the_chain() {
 }
 
 #[test]
+fn a_path_of_seals_leads_from_one_to_a_later_one_and_nowhere_else() {
+    let epochs = chain(&key(1), &[2, 3, 1, 2]);
+    let seals: Vec<_> = epochs.iter().map(|epoch| epoch.seal.clone()).collect();
+    let keys = TrustedKeys::new([key(1).public_hex()]);
+    let begun = || SealPath::begin(&seals[1], keys.clone()).expect("a seal");
+    let mut path = begun();
+    for seal in &seals[2..] {
+        path.follow(seal).expect("the next one");
+    }
+    assert_eq!((path.number(), path.hash()), (3, seals[3].hash().expect("canonical")));
+    // Not one that was left out, the same again, the one before, or one of another chain.
+    let strange = chain(&key(1), &[2, 2, 1]).remove(2).seal;
+    for wrong in [&seals[3], &seals[1], &seals[0], &strange] {
+        let mut path = begun();
+        path.follow(wrong).expect_err("another one");
+        assert_eq!((path.number(), path.hash()), (1, seals[1].hash().expect("canonical")));
+    }
+    let stranger = TrustedKeys::new([key(2).public_hex()]);
+    SealPath::begin(&seals[1], stranger).expect_err("a stranger's");
+}
+
+#[test]
 fn texts_are_shown_to_be_those_of_the_receipt() {
     let nonce = Nonce::from_bytes([7; 32]);
     let mut record = records(5, 1).remove(0);

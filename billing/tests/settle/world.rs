@@ -339,20 +339,6 @@ impl World {
     }
 }
 
-impl Drop for World {
-    /// Writes down what the devnet executed, for another executor to run again, if `FILATURE_REPLAYS` names a folder.
-    fn drop(&mut self) {
-        let Some(folder) = std::env::var_os("FILATURE_REPLAYS").filter(|_| !std::thread::panicking()) else {
-            return;
-        };
-        let test = std::thread::current().name().unwrap_or("test").replace("::", ".");
-        let path = std::path::Path::new(&folder).join(format!("settle.{test}.jsonl"));
-        let file = std::fs::File::options().create(true).append(true).open(path);
-        let mut file = std::io::BufWriter::new(file.expect("a file for replays"));
-        self.devnet.write_replays(&mut file).expect("written");
-    }
-}
-
 /// One record by which up to sixteen providers earn.
 fn record(earned: &[(ProviderId, u64)], now_ms: u64, rng: &mut StdRng) -> UsageRecord {
     let leg = |(provider, amount): &(ProviderId, u64)| Leg {

@@ -1,4 +1,7 @@
-//! `filature receipts verify`: offline, for whoever got a receipt. Says what was checked, and what was not.
+//! `filature receipts verify`: for whoever got a receipt, offline or up to the root on chain. Says what was checked, and
+//! what was not.
+
+mod anchored;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -8,6 +11,7 @@ use clap::{Args, Subcommand};
 use filature_billing::{Receipt, TrustedKeys, verify_receipt};
 use serde::Serialize;
 
+use self::anchored::{Followed, Way, Witness};
 use super::Failure;
 use super::output;
 use super::trust;
@@ -16,6 +20,8 @@ const EXAMPLES: &str = "\
 Examples:
   filature receipts verify receipt.json --key 4f44…828b
   filature receipts verify receipt.json --key 4f44…828b --request asked.json --response got.txt
+  filature receipts verify receipt.json --key 4f44…828b --contract EQ… --gateway https://gateway.example
+  filature receipts verify receipt.json --contract EQ… --endpoint https://toncenter.com --epochs ./copied-epochs
   curl -H \"Authorization: Bearer $KEY\" https://gateway.example/v1/receipts/gen-… | filature receipts verify -";
 
 /// Largest file that is read, in bytes: a call's texts are smaller by far.
@@ -24,8 +30,9 @@ const FILE_BYTES_MAX: u64 = 1 << 30;
 #[derive(Subcommand)]
 #[command(after_help = EXAMPLES)]
 pub(super) enum Receipts {
-    /// Verify a receipt: signatures, sums, and where it was sealed the proof of that. Needs no gateway.
-    Verify(Verify),
+    /// Verify a receipt: signatures, sums, and where it was sealed the proof of that. Needs no gateway. With a contract also
+    /// that its epoch is anchored on chain.
+    Verify(Box<Verify>),
 }
 
 #[derive(Args)]
@@ -41,6 +48,8 @@ pub(super) struct Verify {
     /// The body that was received, byte for byte.
     #[arg(long, value_name = "FILE")]
     response: Option<PathBuf>,
+    #[command(flatten)]
+    way: Way,
     /// Print JSON instead of text.
     #[arg(long)]
     json: bool,
@@ -56,6 +65,12 @@ struct Verdict {
     signed_by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     epoch: Option<u64>,
+    /// The anchor it stands under; absent if it was not followed so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    anchor: Option<Witness>,
+    /// The link to the chain that is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     wrong: Option<String>,
     checked: Vec<String>,
@@ -64,19 +79,25 @@ struct Verdict {
 
 pub(super) fn run(command: Receipts) -> Result<(), Failure> {
     let Receipts::Verify(verify) = command;
-    let verdict = verify.verdict()?;
-    output::show(verify.json, &verdict, || verdict.text())?;
-    match verdict.wrong {
-        None => Ok(()),
-        Some(wrong) => Err(anyhow!("this receipt proves nothing: {wrong}").into()),
-    }
+    output::block_on(async {
+        let verdict = verify.verdict().await?;
+        output::show(verify.json, &verdict, || verdict.text())?;
+        if let Some(wrong) = verdict.wrong {
+            return Err(anyhow!("this receipt proves nothing: {wrong}").into());
+        }
+        if let Some(missing) = verdict.missing {
+            return Err(anyhow!("this receipt is not proved to the end: {missing}").into());
+        }
+        Ok(())
+    })
 }
 
 impl Verify {
-    fn verdict(&self) -> anyhow::Result<Verdict> {
+    async fn verdict(&self) -> Result<Verdict, Failure> {
         let file = read(&self.file)?;
         let mut verdict = Verdict::default();
-        let receipt = match verify_receipt(&file, &TrustedKeys::new(self.key.clone())) {
+        let keys = TrustedKeys::new(self.key.clone());
+        let receipt = match verify_receipt(&file, &keys) {
             Ok(receipt) => receipt,
             Err(fault) => {
                 verdict.wrong = Some(fault.to_string());
@@ -88,8 +109,35 @@ impl Verify {
         self.signatures(&receipt, &mut verdict);
         inclusion(&receipt, &mut verdict);
         verdict.wrong = self.words(&receipt, &mut verdict)?;
-        verdict.ok = verdict.wrong.is_none();
+        if verdict.wrong.is_none() {
+            self.anchor(&receipt, &keys, &mut verdict).await?;
+        }
+        verdict.ok = verdict.wrong.is_none() && verdict.missing.is_none();
         Ok(verdict)
+    }
+
+    /// The way from the epoch to the chain, where somebody wants to go it.
+    async fn anchor(&self, receipt: &Receipt, keys: &TrustedKeys, verdict: &mut Verdict) -> Result<(), Failure> {
+        match self.way.follow(receipt, keys).await? {
+            Followed::Offline => {
+                if let Some(inclusion) = &receipt.inclusion {
+                    verdict.not_checked.push(format!(
+                        "that epoch {} is anchored on chain: name the operator's contract with --contract",
+                        inclusion.epoch.header.number
+                    ));
+                }
+            }
+            Followed::Anchored(witness, steps) => {
+                verdict.checked.extend(steps);
+                verdict.anchor = Some(witness);
+            }
+            Followed::Missing(missing) => {
+                verdict.not_checked.push(format!("the way to the chain: {missing}"));
+                verdict.missing = Some(missing);
+            }
+            Followed::Wrong(wrong) => verdict.wrong = Some(wrong),
+        }
+        Ok(())
     }
 
     fn signatures(&self, receipt: &Receipt, verdict: &mut Verdict) {
@@ -181,10 +229,6 @@ fn inclusion(receipt: &Receipt, verdict: &mut Verdict) {
         header.sums.calls,
         header.number,
         output::time(header.to_ms),
-    ));
-    verdict.not_checked.push(format!(
-        "that epoch {} is the one in the operator's chain: `filature epochs show {}` must name the same seal",
-        header.number, header.number
     ));
 }
 

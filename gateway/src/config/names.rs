@@ -6,7 +6,7 @@ use super::settings::Config;
 pub(super) const ENV_PREFIX: &str = "FILATURE_";
 
 /// Variables that share the prefix and belong to other programs of the house, or name the file itself.
-const ENV_ELSEWHERE: &[&str] = &["FILATURE_CONFIG", "FILATURE_BLESS"];
+const ENV_ELSEWHERE: &[&str] = &["FILATURE_CONFIG", "FILATURE_BLESS", "FILATURE_REPLAYS"];
 const ENV_ELSEWHERE_PREFIXES: &[&str] = &[
     "FILATURE_PROVIDER_",
     "FILATURE_TEST_",

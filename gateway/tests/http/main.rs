@@ -22,6 +22,7 @@ mod crowd;
 mod deposits;
 mod limits;
 mod preferences;
+mod proof;
 mod providers_in_trouble;
 mod routes;
 mod shares;

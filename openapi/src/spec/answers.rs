@@ -225,3 +225,38 @@ pub(super) struct Inclusion {
     /// Its siblings on the way to the root, from the leaf up (RFC 6962): hashes in hexadecimal.
     path: Vec<String>,
 }
+
+/// Seals of epochs, in their order.
+#[derive(ToSchema)]
+pub(super) struct SealList {
+    /// Always `list`.
+    object: String,
+    /// Each with `header`, `gateway` and `signature`, as a receipt's proof has one.
+    #[schema(value_type = Vec<Object>)]
+    data: Vec<Value>,
+}
+
+/// A provider's leaf under an anchored root, and the way to it. Amounts are sums since epoch 0, in nano.
+#[derive(ToSchema)]
+pub(super) struct ProvenLeaf {
+    /// The form of this proof: 1.
+    version: u32,
+    /// The settlement contract: `0:` and 64 hexadecimal digits.
+    contract: String,
+    /// The anchor's epoch.
+    epoch: u64,
+    /// The provider's id.
+    provider: String,
+    /// The account that is paid; absent if the provider had named none.
+    payee: Option<String>,
+    /// What it earned.
+    earned: u64,
+    /// What the operator says it pushed.
+    pushed: u64,
+    /// The leaf's place, from 0.
+    index: u64,
+    /// How many leaves there are.
+    leaves: u64,
+    /// Its siblings on the way to the root, from the leaf up (RFC 6962): hashes in hexadecimal.
+    path: Vec<String>,
+}

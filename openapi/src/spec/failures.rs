@@ -234,6 +234,24 @@ impl IntoResponses for LookupFailures {
     }
 }
 
+/// What can go wrong with a question that needs no key.
+pub(super) struct PublicFailures;
+
+impl IntoResponses for PublicFailures {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        responses(&[INVALID, INTERNAL, UNAVAILABLE])
+    }
+}
+
+/// The same about one thing by its name.
+pub(super) struct PublicLookupFailures;
+
+impl IntoResponses for PublicLookupFailures {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        responses(&[UNKNOWN, INTERNAL, UNAVAILABLE])
+    }
+}
+
 fn responses(failures: &[Failure]) -> BTreeMap<String, RefOr<Response>> {
     failures
         .iter()

@@ -1,8 +1,11 @@
 //! The routes, one function without a body each. The gateway's router table has the same.
 #![expect(dead_code, reason = "these functions carry attributes and are never called")]
 
-use super::answers::{ChatAnswer, ChatChunk, CompletionAnswer, EmbeddingAnswer, Receipt};
-use super::failures::{AskFailures, CallFailures, DepositFailures, ListFailures, LookupFailures, WithdrawalFailures};
+use super::answers::{ChatAnswer, ChatChunk, CompletionAnswer, EmbeddingAnswer, ProvenLeaf, Receipt, SealList};
+use super::failures::{
+    AskFailures, CallFailures, DepositFailures, ListFailures, LookupFailures, PublicFailures, PublicLookupFailures,
+    WithdrawalFailures,
+};
 use super::schemas::{ChatRequest, CompletionRequest, EmbeddingRequest};
 use crate::account::{Credits, Data, Generation, KeyInfo, UsageReport};
 use crate::models::{ModelEndpoints, ModelList, ModelObject};
@@ -186,6 +189,30 @@ fn generation() {}
     security(("api_key" = [])),
 )]
 fn receipt() {}
+
+/// List seals of epochs, from a number on. Each names the one before by its hash, and the contract on chain holds the hash of
+/// the last one that was anchored: so a receipt's epoch is followed to the chain. No API key needed.
+#[utoipa::path(
+    get, path = "/v1/epochs", operation_id = "listSeals", tag = "proof",
+    params(
+        ("from" = u64, Query, description = "The first epoch's number."),
+        ("limit" = Option<u64>, Query, description = "At most so many; never more than 32."),
+    ),
+    responses((status = 200, description = "The seals. Fewer than were asked for: there are no more yet.", body = SealList), PublicFailures),
+)]
+fn epochs() {}
+
+/// Get a provider's leaf under an anchored root, with the proof by which the contract pays what it says is due. No API key
+/// needed.
+#[utoipa::path(
+    get, path = "/v1/leaves/{root}/{provider}", operation_id = "getLeaf", tag = "proof",
+    params(
+        ("root" = String, Path, description = "The earnings root that the contract holds, in hexadecimal."),
+        ("provider" = String, Path, description = "The provider's id, as it stands in receipts."),
+    ),
+    responses((status = 200, description = "The leaf.", body = ProvenLeaf), PublicLookupFailures),
+)]
+fn leaf() {}
 
 /// Whether the process is alive.
 #[utoipa::path(

@@ -2,13 +2,14 @@
 
 use serde::Serialize;
 use tycho_types::cell::{Cell, CellBuilder};
-use tycho_types::models::{AccountState, ShardAccount, Transaction as Raw};
+use tycho_types::models::{AccountState, Message, MsgInfo, ShardAccount, Transaction as Raw};
 
 use crate::chain::CellError;
 use crate::chain::Transaction;
 use crate::chain::address::Address;
 use crate::chain::amount::Coins;
 use crate::chain::cell::{cell_hash, read_cell, write_base64, write_cell};
+use crate::chain::message::Body;
 use crate::chain::transaction::Outcome;
 use crate::hash::Hash;
 
@@ -39,8 +40,11 @@ pub struct Replay {
     pub now: u32,
     /// The transaction's logical time.
     pub lt: String,
-    /// The chain's configuration.
-    pub config: String,
+    /// The chain's configuration: for this transaction and those after it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config_boc: Option<String>,
+    /// Whether nothing but fees and the incoming value changed.
+    pub aborted: bool,
     /// Fees, in nanoTON.
     pub total_fees: String,
     /// The account's balance after, in nanoTON.
@@ -51,6 +55,49 @@ pub struct Replay {
     pub exit_code: Option<i32>,
     /// Units of gas.
     pub gas: u64,
+    /// What was sent, in order.
+    pub out_messages: Vec<Sent>,
+}
+
+/// A message that a transaction sent, as far as executors must agree on it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Sent {
+    /// To whom; `None` for a log.
+    pub to: Option<Address>,
+    /// What it carries, in nanoTON.
+    pub value: String,
+    /// Whether it may come back.
+    pub bounce: bool,
+    /// Whether it is one that comes back.
+    pub bounced: bool,
+    /// What is left for forwarding it, in nanoTON.
+    pub forward_fee: String,
+    /// The hash of what it says.
+    pub body_hash: Hash,
+}
+
+impl Sent {
+    fn of(message: &Message<'_>) -> Result<Self, CellError> {
+        let body_hash = cell_hash(Body::of(message)?.cell().as_ref());
+        let MsgInfo::Int(info) = &message.info else {
+            return Ok(Self {
+                to: None,
+                value: "0".to_owned(),
+                bounce: false,
+                bounced: false,
+                forward_fee: "0".to_owned(),
+                body_hash,
+            });
+        };
+        Ok(Self {
+            to: Address::of_int(&info.dst),
+            value: info.value.tokens.to_string(),
+            bounce: info.bounce,
+            bounced: info.bounced,
+            forward_fee: info.fwd_fee.to_string(),
+            body_hash,
+        })
+    }
 }
 
 impl Record {
@@ -66,7 +113,7 @@ impl Record {
         self.transaction.parse()
     }
 
-    pub(super) fn replay(&self, config: &str) -> Result<Replay, CellError> {
+    pub(super) fn replay(&self) -> Result<Replay, CellError> {
         let raw = self.raw()?;
         let outcome = Outcome::of(&raw.load_info()?);
         let after = self.after()?.load_account()?;
@@ -82,12 +129,17 @@ impl Record {
             message: write_base64(self.message.as_ref()),
             now: raw.now,
             lt: raw.lt.to_string(),
-            config: config.to_owned(),
+            config_boc: None,
+            aborted: outcome.aborted,
             total_fees: raw.total_fees.tokens.to_string(),
             balance_after: balance.to_string(),
             data_hash_after: data.map(|data| cell_hash(data.as_ref())),
             exit_code: outcome.exit_code,
             gas: outcome.gas,
+            out_messages: raw
+                .iter_out_msgs()
+                .map(|message| Sent::of(&message?))
+                .collect::<Result<_, _>>()?,
         })
     }
 

@@ -88,14 +88,15 @@ async fn every_transaction_can_be_run_elsewhere() {
     let world = World::funded(Through::Process).await;
     let batch = [pay(payee(8), 1), pay(payee(9), 2)];
     world.chain.send(&world.sign(&batch, 0).bytes).await.expect("taken");
-    let mut lines = Vec::new();
-    world.devnet.write_replays(&mut lines).expect("lines");
-    let lines = String::from_utf8(lines).expect("text");
-    let read = |line: &str| serde_json::from_str::<Json>(line).expect("JSON");
-    let replays: Vec<Json> = lines.lines().map(read).collect();
+    let replays = world.devnet.replays(0).expect("replays");
+    let replays: Vec<_> = replays.iter().map(|replay| json!(replay)).collect();
     // The gift, the wallet's own, and one for each payee.
     assert_eq!(replays.len(), 4);
+    let configured = replays.iter().map(|replay| replay["config_boc"].is_string());
+    assert_eq!(configured.collect::<Vec<_>>(), [true, false, false, false]);
     let mine = &replays[1];
+    let sent = &mine["out_messages"];
+    assert_eq!((&sent[0]["to"], &sent[1]["value"]), (&json!(payee(8)), &json!("2")));
     assert_eq!(
         (&mine["exit_code"], mine["now"].as_u64()),
         (&json!(0), Some(world.devnet.now().into()))

@@ -1,0 +1,95 @@
+// Runs every transaction of our devnet again in the C++ executor, and compares what came of it.
+//
+// node replays.mjs [--least N] FOLDER: the folder's files are what devnets wrote under FILATURE_REPLAYS, one transaction a
+// line. Equal lines are run once: many tests begin alike. Exit status 1 if one differs, or if there are fewer than N.
+import { createHash } from 'node:crypto';
+import { createReadStream, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { parseArgs } from 'node:util';
+import { Executor } from '@ton/sandbox';
+import { defaultConfig, replay } from './replay.mjs';
+
+/** What both executors must agree on. */
+const FIELDS = ['aborted', 'exit_code', 'gas', 'total_fees', 'balance_after', 'data_hash_after', 'out_messages'];
+/** Differences that are printed. */
+const SHOWN_MAX = 10;
+
+/** Where the answer differs from what the line says came of it. */
+function differences(line, answer) {
+    if (!answer.ok) return [`not accepted: ${answer.error}`];
+    const told = { ...line, gas: String(line.gas) };
+    const text = (value) => JSON.stringify(value ?? null);
+    return FIELDS.filter((field) => text(told[field]) !== text(answer[field])).map(
+        (field) => `${field}: ${text(told[field])} there, ${text(answer[field])} in C++`,
+    );
+}
+
+class Tally {
+    transactions = 0;
+    seen = new Set();
+    different = [];
+    /** How they ended: a contract did all, a contract refused, nobody was there to run. */
+    ends = { done: 0, refused: 0, plain: 0 };
+
+    /** Whether a line is new under its configuration. */
+    isNew(text, config) {
+        this.transactions += 1;
+        const name = createHash('sha256').update(config).update(text).digest('base64');
+        if (this.seen.has(name)) return false;
+        this.seen.add(name);
+        return true;
+    }
+
+    take(place, line, answer) {
+        const refused = answer.aborted || ![0, 1].includes(answer.exit_code);
+        this.ends[answer.exit_code === null ? 'plain' : refused ? 'refused' : 'done'] += 1;
+        const found = differences(line, answer);
+        if (found.length > 0) this.different.push(`${place}: ${found.join('; ')}`);
+    }
+}
+
+async function replayFile(executor, folder, name, tally) {
+    let config = defaultConfig;
+    let number = 0;
+    for await (const text of createInterface({ input: createReadStream(join(folder, name)) })) {
+        number += 1;
+        let line;
+        try {
+            line = JSON.parse(text);
+        } catch (error) {
+            throw new Error(`${name}:${number}: ${error.message}`, { cause: error });
+        }
+        config = line.config_boc ?? config;
+        if (tally.isNew(text, config)) tally.take(`${name}:${number}`, line, await replay(executor, line, config));
+    }
+}
+
+const { values, positionals } = parseArgs({ options: { least: { type: 'string', default: '1' } }, allowPositionals: true });
+const [folder] = positionals;
+const began = performance.now();
+const tally = new Tally();
+let files = [];
+try {
+    files = readdirSync(folder).filter((name) => name.endsWith('.jsonl'));
+} catch (error) {
+    console.error(`replays: ${error.message}; \`make test-rust\` writes them`);
+    process.exit(1);
+}
+// First, since lines are lost that come before somebody reads them.
+const executor = await Executor.create();
+for (const name of files.sort()) await replayFile(executor, folder, name, tally);
+
+for (const one of tally.different.slice(0, SHOWN_MAX)) console.error(`replays: ${one}`);
+const seconds = ((performance.now() - began) / 1000).toFixed(1);
+const { transactions, seen, different, ends } = tally;
+console.log(
+    `replays: ${transactions} transactions of ${files.length} devnets; each of the ${seen.size} that differ was run again in ` +
+        `C++, in ${seconds} s (${ends.done} did what they should, ${ends.refused} were refused, ${ends.plain} met no contract): ` +
+        `${seen.size - different.length} came out equal, ${different.length} did not`,
+);
+if (seen.size < Number(values.least)) {
+    console.error(`replays: fewer than ${values.least} are too few: were the tests run with FILATURE_REPLAYS?`);
+    process.exitCode = 1;
+}
+if (different.length > 0) process.exitCode = 1;

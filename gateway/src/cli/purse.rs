@@ -1,0 +1,177 @@
+//! A wallet that a command pays from: sends one message, and waits until it is known what became of it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use filature_billing::Nano;
+use filature_billing::chain::{
+    AccountState, Address, Chain, ChainError, FEE_MAX, Incoming, PAGE_MAX, Payment, Position, Signed, Transaction,
+    Transfer, Wallet, WalletKey,
+};
+
+use super::onchain::Reached;
+
+/// How long a message is good, in seconds of the chain.
+const VALID_S: u32 = 180;
+/// How far an answer may be behind, in seconds: so long after its end a message may still turn out to have been taken.
+const BEHIND_S: u32 = 60;
+/// From one look to the next.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long a message may take from one account to another.
+const WAY_MAX: Duration = Duration::from_secs(180);
+
+/// A wallet and its key.
+pub(super) struct Purse {
+    wallet: Wallet,
+    key: WalletKey,
+}
+
+/// A message that the wallet sent, and what it cost.
+pub(super) struct Paid {
+    /// The message.
+    pub(super) transfer: Transfer,
+    /// What the wallet paid beside what the message carries, in nano.
+    pub(super) fees: u128,
+}
+
+impl Purse {
+    /// The v5r1 wallet of the secret in a file.
+    pub(super) fn load(file: &Path, reached: &Reached) -> anyhow::Result<Self> {
+        let key = WalletKey::load(file).context("--wallet")?;
+        let wallet = Wallet::new(key.public(), reached.network)?;
+        Ok(Self { wallet, key })
+    }
+
+    pub(super) const fn address(&self) -> Address {
+        self.wallet.address()
+    }
+
+    /// Makes one payment, whose fees are less than `fees_max`. When this returns, the wallet has made it; that it arrived is
+    /// another matter.
+    pub(super) async fn pay(&self, reached: &Reached, payment: &Payment, fees_max: Nano) -> anyhow::Result<Paid> {
+        let chain = &*reached.chain;
+        let before = chain.account(self.address()).await?;
+        let (wallet, held) = (reached.shown_wallet(self.address()), before.balance.get());
+        let needed = u128::from(payment.amount.get()).saturating_add(fees_max.get().into());
+        if held < needed {
+            let (held, needed) = (coins(reached, held), coins(reached, needed));
+            bail!("the wallet {wallet} (v5r1 of this secret) holds {held}, and {needed} are needed: nothing was sent");
+        }
+        let seqno = Wallet::seqno_in(&before).with_context(|| format!("what lives at {wallet} is no wallet"))?;
+        let until = reached.now().await?.saturating_add(VALID_S);
+        let signed = self.wallet.prepare(std::slice::from_ref(payment), seqno, until)?;
+        let signed = signed.sign(&self.key)?;
+        let after = self.taken(reached, &signed, seqno, until).await?;
+        let Some(transaction) = find(chain, self.address(), before.last, &signed).await? else {
+            bail!("the wallet {wallet} made another message instead of this one: nothing was sent");
+        };
+        let Some(transfer) = transaction.outgoing.into_iter().find(|sent| sent.to == payment.to) else {
+            bail!("the wallet {wallet} took the message and could not send it: nothing was paid but fees");
+        };
+        let carried = transfer.value.get();
+        let fees = held.saturating_sub(after.balance.get()).saturating_sub(carried);
+        Ok(Paid { transfer, fees })
+    }
+
+    /// Sends the contract a message, and waits for what it does with it.
+    pub(super) async fn order(&self, reached: &Reached, payment: &Payment) -> anyhow::Result<(Paid, Transaction)> {
+        let before = reached.chain.account(payment.to).await?;
+        let paid = self.pay(reached, payment, FEE_MAX).await?;
+        let transaction = arrived(&*reached.chain, &paid.transfer, before.last).await?;
+        if !transaction.succeeded() {
+            bail!("the contract refused it: {}", refusal(&transaction));
+        }
+        Ok((paid, transaction))
+    }
+
+    /// Sends the message until the wallet is past its seqno; how the wallet stands then.
+    async fn taken(&self, reached: &Reached, signed: &Signed, seqno: u32, until: u32) -> anyhow::Result<AccountState> {
+        let chain = &*reached.chain;
+        loop {
+            match chain.send(&signed.bytes).await {
+                Ok(_) => {}
+                // It was taken already, or another one was: that is seen by the wallet.
+                Err(error) if Wallet::refused_seqno(&error) => {}
+                Err(ChainError::Refused { reason, .. }) => bail!("the chain refused the message: {reason}"),
+                // It may have arrived all the same.
+                Err(error) => super::output::note(&format!("sending: {error}")),
+            }
+            let state = chain.account(self.address()).await?;
+            if Wallet::seqno_in(&state).is_some_and(|now| now > seqno) {
+                return Ok(state);
+            }
+            if reached.now().await? > until.saturating_add(BEHIND_S) {
+                bail!("the chain did not take the message in time: nothing was sent");
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+/// What the contract's exit code says (`billing/contracts/README.md`).
+fn refusal(transaction: &Transaction) -> String {
+    let why = match transaction.exit_code {
+        Some(401) => "this wallet may not do it",
+        Some(402) => "it is paused",
+        Some(403) => "the message carries too little",
+        Some(406) => "another root was anchored meanwhile: get the newer proof",
+        Some(407) => "nothing is due any more: it was paid meanwhile",
+        Some(408) => "its money does not suffice",
+        Some(409) => "there is no such contest",
+        Some(410) => "a contest is open, or was answered already",
+        Some(411) => "it is too early",
+        Some(412) => "it is too late",
+        Some(code) => return format!("exit code {code}"),
+        None => "it did not run",
+    };
+    why.to_owned()
+}
+
+fn coins(reached: &Reached, nano: u128) -> String {
+    reached.amount(i128::try_from(nano).unwrap_or(i128::MAX))
+}
+
+/// The wallet's transaction that took a message; `None` if it is not in the history.
+async fn find(
+    chain: &dyn Chain,
+    wallet: Address,
+    mut after: Position,
+    signed: &Signed,
+) -> Result<Option<Transaction>, ChainError> {
+    loop {
+        let page = chain.transactions(wallet, after, PAGE_MAX).await?;
+        let Some(last) = page.last().map(|last| last.at) else {
+            return Ok(None);
+        };
+        let ours = |one: &Transaction| one.incoming == Incoming::External(signed.hash);
+        if let Some(found) = page.into_iter().find(ours) {
+            return Ok(Some(found));
+        }
+        after = last;
+    }
+}
+
+/// The transaction by which `transfer` arrived, later than `after` in its receiver's history. Waits for it.
+pub(super) async fn arrived(chain: &dyn Chain, transfer: &Transfer, after: Position) -> anyhow::Result<Transaction> {
+    let arriving = async {
+        let mut after = after;
+        loop {
+            let page = chain.transactions(transfer.to, after, PAGE_MAX).await?;
+            after = page.last().map_or(after, |last| last.at);
+            let took = |one: &Transaction| {
+                matches!(&one.incoming, Incoming::Transfer(got)
+                    if got.from == transfer.from && got.created_lt == transfer.created_lt && !got.bounced)
+            };
+            let empty = page.is_empty();
+            if let Some(found) = page.into_iter().find(took) {
+                return anyhow::Ok(found);
+            }
+            if empty {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        }
+    };
+    let arrived = tokio::time::timeout(WAY_MAX, arriving).await;
+    arrived.context("the message was sent, and did not arrive in three minutes: look again later")?
+}
