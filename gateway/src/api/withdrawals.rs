@@ -110,10 +110,13 @@ fn refused(error: LedgerError) -> Reject {
 }
 
 fn shown(withdrawal: Withdrawal) -> WithdrawalShown {
-    let (status, reference, reason) = match withdrawal.state {
-        WithdrawalState::Asked => ("asked", None, None),
-        WithdrawalState::Sent { reference, .. } => ("sent", Some(reference), None),
-        WithdrawalState::Returned { reference, why, .. } => ("returned", reference, Some(why)),
+    let (status, reference, transaction, reason) = match withdrawal.state {
+        WithdrawalState::Asked => ("asked", None, None, None),
+        WithdrawalState::Sent { reference, .. } => ("sent", Some(reference), None, None),
+        WithdrawalState::Paid {
+            reference, transaction, ..
+        } => ("paid", Some(reference), Some(transaction), None),
+        WithdrawalState::Returned { reference, why, .. } => ("returned", reference, None, Some(why)),
     };
     WithdrawalShown {
         id: withdrawal.id,
@@ -122,6 +125,7 @@ fn shown(withdrawal: Withdrawal) -> WithdrawalShown {
         address: withdrawal.to,
         created_at: rfc3339(withdrawal.asked_ms),
         reference,
+        transaction,
         reason,
     }
 }

@@ -110,11 +110,12 @@ async fn all(admin: &AdminClient, account: Option<&AccountId>) -> Result<Listed,
     Ok(listed)
 }
 
-/// The state's name, and the message or the reason.
+/// The state's name, and the batch, the transaction or the reason.
 fn state(withdrawal: &Withdrawal) -> (&'static str, String) {
     match &withdrawal.state {
         WithdrawalState::Asked => ("asked", "-".to_owned()),
         WithdrawalState::Sent { reference, .. } => ("sent", reference.clone()),
+        WithdrawalState::Paid { transaction, .. } => ("paid", transaction.clone()),
         WithdrawalState::Returned { why, .. } => ("returned", why.clone()),
     }
 }
