@@ -38,6 +38,8 @@ pub mod chain;
 #[cfg(feature = "ton")]
 pub mod deposits;
 #[cfg(feature = "ton")]
+mod outbox;
+#[cfg(feature = "ton")]
 pub mod settle;
 
 mod embedded;
