@@ -218,6 +218,16 @@ impl WithdrawalStep {
 }
 
 impl WithdrawalState {
+    /// The batch it is or was in; `None` if no payer had it.
+    #[must_use]
+    pub fn reference(&self) -> Option<&str> {
+        match self {
+            Self::Asked => None,
+            Self::Sent { reference, .. } | Self::Paid { reference, .. } => Some(reference),
+            Self::Returned { reference, .. } => reference.as_deref(),
+        }
+    }
+
     /// Whether it is in this batch, and not over; with `None`, in none yet.
     fn is_in(&self, batch: Option<&str>) -> bool {
         match self {
@@ -310,11 +320,7 @@ mod tests {
             r#"{"id":"w1","account":"acct_a","amount":5,"to":"0:00","asked_ms":1,"state":"asked"}"#
         );
         let in_a = sent("a").take(&asked(), 9).expect("in turn").expect("a change");
-        for (before, step) in [
-            (&asked(), sent("a")),
-            (&asked(), returned(None)),
-            (&in_a, paid("a")),
-        ] {
+        for (before, step) in [(&asked(), sent("a")), (&asked(), returned(None)), (&in_a, paid("a"))] {
             let after = step.take(before, 9).expect("in turn").expect("a change");
             let json = after.write().expect("json");
             assert_eq!(Withdrawal::read(json.as_bytes()), Ok(after));
