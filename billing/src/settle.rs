@@ -20,18 +20,17 @@ mod payees;
 mod plan;
 mod step;
 
-pub use self::books::{Books, Round, Stage};
+pub use self::books::{BadEntry, Books, Round, Stage};
 use self::contract::ANCHOR_VALUE;
 pub use self::contract::{
     Anchor, ContractMoney, ContractState, Parties, Terms, claimed_of, contract_money, last_anchor,
 };
 pub use self::decide::{Rules, Step, View, Waiting, decide};
-pub use self::entry::{Anchored, ClaimedNow, Entry, Message, Order, Payout, What};
+pub use self::entry::{Anchored, ClaimedNow, Entry, Fate, Message, Order, Outcome, Payout, Taken, What};
 pub use self::leaf::{Leaf, LeafProof, Payables, ProviderTag};
 pub use self::payees::{Named, Payees, PayoutNames};
 pub use self::plan::{Basis, Before, Plan, PlanError, Returned, Row};
 pub use self::step::Done;
-pub use crate::outbox::{BadEntry, Fate, Outcome, Taken};
 
 use std::sync::Arc;
 

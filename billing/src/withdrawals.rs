@@ -34,7 +34,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::objects::{EpochStore, Journal, StoreError};
 use crate::outbox::{BooksError, write_entry};
 
-/// The name of the books in the store of epochs, and of the bookmark in the ledger.
+/// The name of the books in the store of epochs.
 const BOOKS: &str = "withdrawals";
 
 /// How withdrawals are paid.
@@ -82,7 +82,8 @@ pub enum PayError {
     Form(String),
     /// The ledger was told of other books.
     #[error(
-        "the books of withdrawals are not those that the ledger was told of (entry {0}): bring them back, or nobody is paid"
+        "the books of withdrawals are not those that the ledger was told of (entry {0}): nobody is paid. Bring them back; if \
+         they are lost for good, pay from a new wallet"
     )]
     OtherBooks(String),
     /// The ledger has lost a withdrawal, or is another.
@@ -152,6 +153,12 @@ impl Payer {
     #[must_use]
     pub const fn wallet(&self) -> &Wallet {
         &self.wallet
+    }
+
+    /// The bookmark's name in the ledger. A wallet of its own for each, so that a new one can pay when books are lost: what
+    /// they held is never taken again, whoever pays.
+    fn reader(&self) -> String {
+        format!("{BOOKS}:{}", self.wallet.address())
     }
 
     /// Pauses payment, or lets it go on.

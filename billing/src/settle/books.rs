@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 
 use super::contract::Anchor;
-use super::entry::{Anchored, Entry, Message, Order, Payout, What};
+use super::entry::{Anchored, Entry, Fate, Message, Order, Outcome, Payout, Taken, What};
 use super::plan::{Before, Plan, Returned, Row};
 use crate::hash::Hash;
 use crate::id::ProviderId;
 use crate::money::Nano;
-use crate::outbox::{BadEntry, Chained, Fate, Outcome, Outgoing, Taken};
+pub use crate::outbox::BadEntry;
+use crate::outbox::{Chained, Outgoing};
 
 /// The books.
 #[derive(Clone, Debug, Default)]

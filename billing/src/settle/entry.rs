@@ -7,7 +7,9 @@ use super::plan::Plan;
 use crate::chain::{Address, Position};
 use crate::id::ProviderId;
 use crate::money::Nano;
-use crate::outbox::{self, Ordered, Outcome};
+use crate::outbox::{self, Ordered};
+
+pub use crate::outbox::{Fate, Outcome, Taken};
 
 /// One entry of settlement's books.
 pub type Entry = outbox::Entry<What>;

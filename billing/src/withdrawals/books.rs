@@ -251,3 +251,165 @@ impl Batch {
         WithdrawalStep::Returned { reference, why }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::Position;
+    use crate::id::AccountId;
+    use crate::money::Nano;
+
+    const AT: Position = Position {
+        lt: 5,
+        hash: Hash::from_bytes([5; 32]),
+    };
+
+    fn due(id: &str) -> Due {
+        Due {
+            account: AccountId::parse("acct_a").expect("an id"),
+            id: id.to_owned(),
+            payee: Address::basechain([1; 32]),
+            amount: Nano::saturating(7),
+        }
+    }
+
+    fn takes(ids: &[&str], seqno_min: u32) -> What {
+        What::Takes(Takes {
+            payer: Hash::of(b"a payer"),
+            wallet: Address::basechain([9; 32]),
+            seqno_min,
+            due: ids.iter().map(|id| due(id)).collect(),
+        })
+    }
+
+    fn held(gone: &[usize]) -> What {
+        What::Held(Held { gone: gone.to_vec() })
+    }
+
+    fn message(seqno: u32, valid_until: u32, places: &[usize]) -> What {
+        What::Message(Message {
+            seqno,
+            valid_until,
+            after: AT,
+            hash: Hash::of(&valid_until.to_be_bytes()),
+            boc: String::new(),
+            order: places
+                .iter()
+                .map(|place| Payout {
+                    place: *place,
+                    // Even places have a contract.
+                    bounces_after: (place % 2 == 0).then_some(AT),
+                })
+                .collect(),
+        })
+    }
+
+    fn ours(seqno: u32, valid_until: u32, payments: &[Fate]) -> What {
+        let (hash, payments) = (Hash::of(&valid_until.to_be_bytes()), payments.to_vec());
+        let taken = Taken::Ours { hash, at: AT, payments };
+        What::Outcome(Outcome { seqno, taken })
+    }
+
+    fn foreign(seqno: u32) -> What {
+        let taken = Taken::Foreign;
+        What::Outcome(Outcome { seqno, taken })
+    }
+
+    fn add(books: &mut Books, what: What, time: u32) -> Result<Vec<Told>, BadEntry> {
+        let entry = books.entry(what, time);
+        let bytes = entry.to_bytes().expect("bytes");
+        books.apply(entry, Hash::of(&bytes))
+    }
+
+    fn books(entries: &[What]) -> Books {
+        let mut books = Books::default();
+        for (time, what) in entries.iter().enumerate() {
+            add(&mut books, what.clone(), u32::try_from(time).expect("few")).expect("it may follow");
+        }
+        books
+    }
+
+    const REACHED: Fate = Fate::Reached(AT);
+    const BACK: Fate = Fate::Returned(AT);
+
+    #[test]
+    fn entries_that_may_not_follow_are_refused() {
+        let taken = [takes(&["a", "b", "c"], 3)];
+        let holds = [&taken[..], &[held(&[1])]].concat();
+        let signed = [&holds[..], &[message(3, 100, &[0, 2])]].concat();
+        let over = [&signed[..], &[ours(3, 100, &[REACHED, BACK])]].concat();
+        for (before, bad) in [
+            (&[][..], held(&[])),
+            (&[], message(3, 100, &[0])),
+            (&[], takes(&[], 3)),
+            (&[], takes(&["a", "a"], 3)),
+            (&taken, takes(&["d"], 3)),
+            (&taken, message(3, 100, &[0, 1, 2])),
+            (&taken, held(&[3])),
+            (&holds, held(&[])),
+            (&holds, message(2, 100, &[0, 2])),
+            (&holds, message(3, 100, &[0, 1, 2])),
+            (&holds, message(3, 100, &[0])),
+            (&holds, message(3, 100, &[2, 0])),
+            (&holds, message(3, 100, &[0, 0])),
+            (&holds, foreign(3)),
+            (&signed, message(3, 200, &[0, 2])),
+            (&signed, message(4, 200, &[0, 2])),
+            (&signed, takes(&["d"], 4)),
+            (&signed, foreign(4)),
+            (&signed, ours(3, 101, &[REACHED, REACHED])),
+            (&signed, ours(3, 100, &[REACHED])),
+            (&signed, ours(3, 100, &[REACHED, Fate::Sent(5)])),
+            (&over, takes(&["d"], 3)),
+            (&over, message(4, 100, &[0, 2])),
+        ] {
+            let mut books = books(before);
+            assert!(add(&mut books, bad.clone(), 50).is_err(), "{bad:?} after {before:?}");
+        }
+        let mut books = books(&over);
+        let mut stranger = books.entry(takes(&["d"], 4), 60);
+        stranger.previous = None;
+        assert!(books.apply(stranger, Hash::of(b"x")).is_err());
+        assert!(add(&mut books, takes(&["d"], 4), 60).is_ok());
+    }
+
+    #[test]
+    fn the_ledger_is_told_what_became_of_each() {
+        let mut books = books(&[takes(&["a", "b", "c", "d"], 3), held(&[3])]);
+        let name = books.batch().expect("a batch").reference();
+        let told = |told: Vec<Told>| -> Vec<(String, &'static str)> {
+            let word = |step: &WithdrawalStep| match step {
+                WithdrawalStep::Sent { reference } if *reference == name => "sent",
+                WithdrawalStep::Paid { reference, .. } if *reference == name => "paid",
+                WithdrawalStep::Returned { reference, .. } if reference.as_ref() == Some(&name) => "returned",
+                _ => "something else",
+            };
+            told.iter().map(|(due, step)| (due.id.clone(), word(step))).collect()
+        };
+        let said = |list: &[(&str, &'static str)]| -> Vec<(String, &'static str)> {
+            list.iter().map(|(id, word)| ((*id).to_owned(), *word)).collect()
+        };
+        add(&mut books, message(3, 100, &[0, 1, 2]), 5).expect("signed");
+        // Too old; another for the same seqno, and the first was taken all the same.
+        add(&mut books, message(3, 300, &[0, 1, 2]), 101).expect("signed");
+        let first = add(&mut books, ours(3, 100, &[BACK, Fate::Sent(5), Fate::Skipped]), 110);
+        assert_eq!(
+            told(first.expect("an outcome")),
+            said(&[("a", "returned"), ("b", "paid")])
+        );
+        // What the wallet could not afford is due again.
+        let due: Vec<_> = books
+            .under_way()
+            .expect("a batch")
+            .due()
+            .map(|(place, _)| place)
+            .collect();
+        assert_eq!(due, [2]);
+        add(&mut books, message(4, 400, &[2]), 120).expect("signed");
+        assert_eq!(told(add(&mut books, foreign(4), 130).expect("an outcome")), said(&[]));
+        add(&mut books, message(5, 500, &[2]), 140).expect("signed");
+        let last = add(&mut books, ours(5, 500, &[REACHED]), 150).expect("an outcome");
+        assert_eq!(told(last), said(&[("c", "paid")]));
+        assert!(books.under_way().is_none());
+    }
+}

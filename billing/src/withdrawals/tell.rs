@@ -7,7 +7,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::books::{Books, Told};
 use super::entry::Entry;
-use super::{BOOKS, PayError, Payer};
+use super::{PayError, Payer};
 use crate::hash::Hash;
 use crate::ledger::LedgerError;
 use crate::objects::StoreError;
@@ -34,14 +34,16 @@ impl Payer {
             }
             let after = books.last().map(write_place).unwrap_or_default();
             // If it is elsewhere, another payer has moved it: it has told as much.
-            self.ledger.move_bookmark(BOOKS, before.as_deref(), &after, &[]).await?;
+            self.ledger
+                .move_bookmark(&self.reader(), before.as_deref(), &after, &[])
+                .await?;
         }
         Ok(books)
     }
 
     /// The books as far as the ledger was told.
     async fn books_told(&self) -> Result<Books, PayError> {
-        let Some(place) = self.ledger.bookmark(BOOKS).await? else {
+        let Some(place) = self.ledger.bookmark(&self.reader()).await? else {
             return Ok(Books::default());
         };
         let damaged = || LedgerError::Damaged(format!("`{place}` is no place in the books of withdrawals"));

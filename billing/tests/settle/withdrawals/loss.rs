@@ -48,6 +48,26 @@ pub async fn without_their_books_nobody_is_paid(home: Home) {
     assert_eq!(till.obeyed().await, 2);
 }
 
+pub async fn books_lost_for_good_are_begun_anew_with_a_new_wallet(home: Home) {
+    let mut till = Till::new(5, home).await;
+    till.ask(0, "w1", TON, account("a")).await;
+    till.finish().await;
+    till.ask(0, "w2", TON, account("a")).await;
+    let mut payer = till.honest();
+    while !matches!(payer.step(till.now_ms()).await, Ok(Done::Sent { .. })) {}
+    std::fs::remove_dir_all(till.world.folder.path().join("epochs/withdrawals")).expect("removed");
+    let old = std::mem::replace(&mut till.wallet, crate::world::wallet(13).1);
+    till.key = Arc::new(crate::world::wallet(13).0);
+    till.world.give(till.wallet.address(), 10 * TON);
+    till.ask(1, "w3", TON, account("b")).await;
+    assert_eq!(till.run(&mut till.honest()).await, Waiting::NothingAsked);
+    assert!(matches!(till.state(1, "w3").await, WithdrawalState::Paid { .. }));
+    // Nobody knows whether it was paid: it is not paid again.
+    assert!(matches!(till.state(0, "w2").await, WithdrawalState::Sent { .. }));
+    till.wallet = old;
+    assert_eq!(till.obeyed().await, 2);
+}
+
 pub async fn another_ledger_than_that_of_the_books_pays_nobody(home: Home) {
     let till = Till::new(2, home).await;
     till.ask(0, "w1", TON, account("a")).await;
@@ -150,6 +170,7 @@ fn copy(from: &Path, to: &Path) {
 
 on_both!(loss:
     without_their_books_nobody_is_paid,
+    books_lost_for_good_are_begun_anew_with_a_new_wallet,
     another_ledger_than_that_of_the_books_pays_nobody,
     two_payers_with_books_of_their_own_pay_once,
 );
