@@ -87,8 +87,8 @@ fn read(wish: &WithdrawalRequest, key: &KeyRecord, till: &Till) -> Result<Withdr
     }
     let to = Address::parse(&wish.address, till.network);
     let to = to.map_err(|error| wrong(Some("address"), sentence(&error)))?.address;
-    if to == till.address {
-        return Err(wrong(Some("address"), "This is where deposits arrive.".to_owned()));
+    if let Some(why) = till.refuses(to) {
+        return Err(wrong(Some("address"), why.to_owned()));
     }
     Ok(Withdraw {
         id: wish.id.clone(),

@@ -27,3 +27,4 @@ mod routes;
 mod shares;
 mod usage;
 mod who_may_call;
+mod withdrawals;
