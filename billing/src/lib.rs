@@ -3,7 +3,8 @@
 //! This crate decides amounts (prices, fees, quotes), keeps the ledger (deposits, holds, posts) and signs receipts.
 //! It leaves to the gateway what was counted and when to settle, and to the router which provider is worth its price.
 //!
-//! What passes between it and TON is in [`chain`], who is paid there, and when, in [`settle`].
+//! What passes between it and TON is in [`chain`]; who is credited there in [`deposits`], and who is paid, and when, in
+//! [`settle`] (providers) and [`withdrawals`] (callers).
 //!
 //! Two implementations of [`Ledger`] ship and pass one suite: [`EmbeddedLedger`] (one machine, durable on disk) and
 //! [`RedisLedger`] (shared by several gateways).
@@ -39,7 +40,11 @@ pub mod chain;
 #[cfg(feature = "ton")]
 pub mod deposits;
 #[cfg(feature = "ton")]
+mod outbox;
+#[cfg(feature = "ton")]
 pub mod settle;
+#[cfg(feature = "ton")]
+pub mod withdrawals;
 
 mod embedded;
 mod redis;

@@ -20,7 +20,6 @@ mod entry;
 mod leaf;
 mod payees;
 mod plan;
-mod reconcile;
 mod standing;
 mod step;
 
@@ -42,10 +41,10 @@ pub use self::step::Done;
 use std::sync::Arc;
 
 use crate::chain::{Address, Chain, ChainError, Wallet, WalletError, WalletKey};
-use crate::hash::Hash;
 use crate::ledger::{Ledger, LedgerError};
 use crate::money::Nano;
-use crate::objects::{Created, EpochStore, Journal, StoreError};
+use crate::objects::{EpochStore, Journal, StoreError};
+use crate::outbox::{BooksError, read_entry, write_entry};
 use crate::verify::{Fault, TrustedKeys};
 
 /// The name of the books in the store of epochs.
@@ -124,6 +123,16 @@ pub enum SettleError {
     /// Something that cannot be written or read as it should be.
     #[error("settlement: {0}")]
     Form(String),
+}
+
+impl From<BooksError> for SettleError {
+    fn from(error: BooksError) -> Self {
+        match error {
+            BooksError::Store(error) => error.into(),
+            BooksError::Bad(error) => error.into(),
+            BooksError::Form(error) => Self::Form(error),
+        }
+    }
 }
 
 /// Settles the epochs of one store from one wallet through one contract.
@@ -224,17 +233,15 @@ impl Settler {
 
     /// Writes the next entry down, durably. False if somebody else has written another one first; then nothing was changed.
     async fn append(&self, books: &mut Books, what: What, time: u32) -> Result<bool, SettleError> {
-        let entry = books.entry(what, time);
-        let number = entry.number;
-        let bytes = entry.to_bytes().map_err(|error| SettleError::Form(error.to_string()))?;
-        // What cannot follow is not written: it could never be taken back.
         let mut after = books.clone();
-        after.apply(entry, Hash::of(&bytes))?;
-        if self.journal.create(number, bytes).await? == Created::Before {
-            return Ok(false);
+        let written = write_entry(&self.journal, books.entry(what, time), |entry, hash| {
+            after.apply(entry, hash)
+        });
+        let written = written.await?;
+        if written {
+            *books = after;
         }
-        *books = after;
-        Ok(true)
+        Ok(written)
     }
 }
 
@@ -310,9 +317,9 @@ async fn read_on(journal: &Journal, known: Option<Books>) -> Result<Books, Settl
         None => match journal.last().await? {
             None => Books::default(),
             Some(last) => {
-                let last = read_entry(journal, last).await?.ok_or(StoreError::Missing(last))?.0;
+                let last: Entry = read_entry(journal, last).await?.ok_or(StoreError::Missing(last))?.0;
                 let first = read_entry(journal, last.round).await?;
-                let first = first.ok_or(StoreError::Missing(last.round))?.0;
+                let first: Entry = first.ok_or(StoreError::Missing(last.round))?.0;
                 Books::from(first.number, first.previous)
             }
         },
@@ -321,15 +328,4 @@ async fn read_on(journal: &Journal, known: Option<Books>) -> Result<Books, Settl
         books.apply(entry, hash)?;
     }
     Ok(books)
-}
-
-async fn read_entry(journal: &Journal, number: u64) -> Result<Option<(Entry, Hash)>, SettleError> {
-    let Some(bytes) = journal.read(number).await? else {
-        return Ok(None);
-    };
-    let entry = serde_json::from_slice(&bytes).map_err(|error| BadEntry {
-        number,
-        wrong: error.to_string(),
-    })?;
-    Ok(Some((entry, Hash::of(&bytes))))
 }

@@ -16,15 +16,10 @@ use filature_billing::deposits::{DepositSettings, Watched, Watcher};
 use crate::app::App;
 use crate::clock::now_ms;
 use crate::config::SettlementSettings;
+use crate::turns::Turns;
 
 /// The lease of whoever watches.
 const LEASE: &str = "deposits";
-/// Longer than a step takes that is still given an answer.
-const LEASE_MIN: Duration = Duration::from_secs(90);
-/// Looks that may fail to come before the turn is somebody else's.
-const LOOKS_PER_LEASE: u32 = 5;
-/// After a failure the next look is twice as far away as after the one before, up to this.
-const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// Where coins are paid in and out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +32,10 @@ pub struct Till {
     pub deposit_min: Nano,
     /// The least that is withdrawn.
     pub withdrawal_min: Nano,
+    /// The settlement contract.
+    pub contract: Option<Address>,
+    /// The wallet that withdrawals are paid from.
+    pub wallet: Option<Address>,
 }
 
 impl Till {
@@ -53,7 +52,29 @@ impl Till {
             address: Address::parse(text, settings.network)?.address,
             deposit_min: Nano::saturating(settings.deposit_min_nano),
             withdrawal_min: Nano::saturating(settings.withdrawal_min_nano),
+            contract: match &settings.contract {
+                Some(text) => Some(Address::parse(text, settings.network)?.address),
+                None => None,
+            },
+            wallet: None,
         }))
+    }
+
+    /// The operator's own accounts, to which nothing is withdrawn.
+    pub fn own(&self) -> impl Iterator<Item = Address> {
+        [Some(self.address), self.contract, self.wallet].into_iter().flatten()
+    }
+
+    /// Why nothing is withdrawn to an account, if it is the operator's own.
+    #[must_use]
+    pub fn refuses(&self, to: Address) -> Option<&'static str> {
+        if to == self.address {
+            Some("This is where deposits arrive.")
+        } else {
+            self.own()
+                .any(|own| own == to)
+                .then_some("This is an account of the operator's.")
+        }
     }
 }
 
@@ -89,9 +110,7 @@ pub async fn watch(app: Arc<App>, till: Till, chain: Arc<dyn Chain>) {
     let every = Duration::from_millis(app.config.settlement.poll_every_ms);
     let mut shift = Shift {
         watcher: Watcher::new(chain, app.ledger.clone(), settings),
-        name: format!("{:032x}", rand::random::<u128>()),
-        every,
-        failures: 0,
+        turns: Turns::at(LEASE, every),
         app,
     };
     let ended = shift.app.stop.ended.clone();
@@ -106,29 +125,22 @@ pub async fn watch(app: Arc<App>, till: Till, chain: Arc<dyn Chain>) {
             () = look => {}
         }
     }
-    // If this fails, the lease ends by itself.
-    let _ = shift.app.ledger.lease(LEASE, &shift.name, 0, now_ms()).await;
+    shift.turns.end(&*shift.app.ledger).await;
 }
 
 /// One gateway's share of the watching.
 struct Shift {
     app: Arc<App>,
     watcher: Watcher,
-    /// Who this gateway is among those on its ledger.
-    name: String,
-    every: Duration,
-    /// Failures since the last success.
-    failures: u32,
+    turns: Turns,
 }
 
 impl Shift {
     /// Looks for deposits if it is this gateway's turn; returns how long to wait.
     async fn look(&mut self) -> Duration {
-        let lease = (self.every * LOOKS_PER_LEASE).max(LEASE_MIN);
-        let lease_ms = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
-        match self.app.ledger.lease(LEASE, &self.name, lease_ms, now_ms()).await {
+        match self.turns.mine(&*self.app.ledger).await {
             Ok(true) => {}
-            Ok(false) => return self.every,
+            Ok(false) => return self.turns.every(),
             Err(error) => return self.failed(&error.to_string()),
         }
         match self.watcher.step(now_ms()).await {
@@ -138,10 +150,9 @@ impl Shift {
     }
 
     fn told(&mut self, watched: &Watched) -> Duration {
-        if self.failures > 0 {
+        if self.turns.succeeded() {
             tracing::info!("deposits are read again");
         }
-        self.failures = 0;
         let metrics = &self.app.metrics;
         metrics.deposited(watched.credited, watched.amount.get(), watched.late);
         if watched.credited > 0 {
@@ -159,14 +170,13 @@ impl Shift {
         if watched.transactions > 0 {
             Duration::ZERO
         } else {
-            self.every
+            self.turns.every()
         }
     }
 
     fn failed(&mut self, why: &str) -> Duration {
         self.app.metrics.deposits_failed();
-        let pause = self.every.saturating_mul(1 << self.failures.min(16)).min(PAUSE_MAX);
-        self.failures = self.failures.saturating_add(1);
+        let pause = self.turns.failed();
         tracing::warn!(error = why, again_in = ?pause, "deposits could not be read; none is lost");
         pause
     }

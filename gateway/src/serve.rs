@@ -32,6 +32,7 @@ use crate::request::live::LiveCalls;
 use crate::request::room::Room as CallRoom;
 use crate::telemetry::Telemetry;
 use crate::tokens::{CountingPool, Tokenizers};
+use crate::withdrawals::{self, Purse};
 use crate::workers::Workers;
 use crate::{admin, ledger, sealing};
 
@@ -83,7 +84,11 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
         // Calls can be served, and their receipts be sealed later.
         Err(unknown) => tracing::warn!(%unknown, "the epochs could not be looked at"),
     }
-    let till = Till::configured(&config.settlement)?;
+    let purse = Purse::configured(&config.settlement)?;
+    let till = Till::configured(&config.settlement)?.map(|till| Till {
+        wallet: purse.as_ref().map(Purse::address),
+        ..till
+    });
     let opened = Opened {
         till,
         ledger,
@@ -117,6 +122,10 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     if let Some(till) = app.till {
         let chain = deposits::chain(&app.config.settlement)?;
         app.tasks.spawn(deposits::watch(app.clone(), till, chain));
+    }
+    if let Some(purse) = purse {
+        let chain = deposits::chain(&app.config.settlement)?;
+        app.tasks.spawn(withdrawals::pay(app.clone(), purse, app.till, chain));
     }
     app.tasks.spawn(siblings::exchange(app.clone()));
     app.tasks.spawn(journal::replay(app.clone()));

@@ -257,13 +257,64 @@ fn credit_is_withdrawn_and_given_back() {
         (&shown["available"], &shown["withdrawn"]),
         (&3_000_000_000_u64.into(), &2_000_000_000_u64.into())
     );
+    let own = [
+        (
+            "FILATURE_SETTLEMENT_DEPOSIT_ADDRESS",
+            "UQABAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAZAm",
+        ),
+        (
+            "FILATURE_SETTLEMENT_CONTRACT",
+            "0:0707070707070707070707070707070707070707070707070707070707070707",
+        ),
+    ];
     for (amount, to, code, why) in [
         ("9", to.as_str(), 1, "nothing was withdrawn"),
         ("2", "kQAJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCWOR", 2, "testnet"),
+        ("2", "0QAJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCT5U", 2, "testnet"),
         ("2", "hello", 2, "48 characters"),
+        ("2", "UQAJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCYXf", 2, "checksum"),
+        (
+            "2",
+            "IQAJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCS2Q",
+            2,
+            "unknown flags",
+        ),
+        (
+            "2",
+            "Ef8zMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzM0vF",
+            2,
+            "only workchain 0",
+        ),
+        (
+            "2",
+            "UQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAJKZ",
+            2,
+            "zero address",
+        ),
+        (
+            "2",
+            "UQABAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAZAm",
+            2,
+            "where deposits arrive",
+        ),
+        (
+            "2",
+            "0:0707070707070707070707070707070707070707070707070707070707070707",
+            2,
+            "account of the operator's",
+        ),
+        ("0", to.as_str(), 1, "above zero"),
+        ("-1", to.as_str(), 2, "-1"),
+        ("0.0000000001", to.as_str(), 2, "0.0000000001"),
+        ("99999999999999999999", to.as_str(), 2, "99999999999999999999"),
     ] {
-        let ran = run(dir, &words(&ask(amount, to)));
-        assert!(ran.code == code && ran.err.contains(why), "{} {}", ran.code, ran.err);
+        let ran = run_with(dir, &own, &words(&ask(amount, to)));
+        assert!(
+            ran.code == code && ran.err.contains(why),
+            "{to} {}: {}",
+            ran.code,
+            ran.err
+        );
     }
     for list in [vec!["withdrawals", "list"], vec!["withdrawals", "list", id]] {
         let listed = json(dir, &list);

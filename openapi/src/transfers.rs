@@ -93,7 +93,7 @@ pub struct WithdrawalRequest {
 pub struct WithdrawalShown {
     /// Its name.
     pub id: String,
-    /// `asked`, `sent` or `returned`.
+    /// `asked`; `sent` once it cannot be given back any more; then `paid` or `returned`.
     #[schema(examples("asked"))]
     pub status: String,
     /// How much, in nano.
@@ -102,9 +102,12 @@ pub struct WithdrawalShown {
     pub address: String,
     /// When it was asked for, in RFC 3339.
     pub created_at: String,
-    /// The message that pays it, once it is sent.
+    /// The payer's name for the batch it is paid in, once it is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
+    /// The hash of the transaction that paid it, in hexadecimal: explorers of TON find it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transaction: Option<String>,
     /// Why it was given back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

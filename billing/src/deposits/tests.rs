@@ -200,6 +200,98 @@ fn raw(opcode: u32, bytes: &[u8]) -> Body {
     Body::new(cell.build().expect("a cell"))
 }
 
+/// A comment whose bytes lie in a chain of cells.
+fn snake(pieces: &[&[u8]]) -> Body {
+    let bytes = |cell: &mut CellBuilder, piece: &[u8]| {
+        let bits = u16::try_from(piece.len() * 8).expect("short");
+        cell.store_raw(piece, bits).expect("room");
+    };
+    let (first, rest) = pieces.split_first().expect("a piece");
+    let mut next = None;
+    for piece in rest.iter().rev() {
+        let mut cell = CellBuilder::new();
+        bytes(&mut cell, piece);
+        next.into_iter()
+            .for_each(|next| cell.store_reference(next).expect("room"));
+        next = Some(cell.build().expect("a cell"));
+    }
+    let mut cell = CellBuilder::new();
+    cell.store_u32(0).expect("room");
+    bytes(&mut cell, first);
+    next.into_iter()
+        .for_each(|next| cell.store_reference(next).expect("room"));
+    Body::new(cell.build().expect("a cell"))
+}
+
+#[tokio::test]
+async fn an_invoice_is_read_however_it_is_written() {
+    let mut world = World::new().await;
+    let invoice = world.invoice(1);
+    let upper = invoice.to_ascii_uppercase();
+    let letters: Vec<&[u8]> = invoice.as_bytes().chunks(1).collect();
+    let bodies = [
+        comment(&invoice),
+        comment(&upper),
+        comment(&format!("{}{}", &upper[..9], &invoice[9..])),
+        comment(&format!("  {invoice}")),
+        comment(&format!("{invoice}\n")),
+        comment(&format!("\t{invoice} \r\n\u{a0}")),
+        snake(&letters),
+        snake(&[b"", invoice.as_bytes(), b""]),
+        snake(&[
+            &invoice.as_bytes()[..7],
+            &[],
+            &invoice.as_bytes()[7..],
+            &[b' '; 127],
+            b"\n",
+        ]),
+    ];
+    for body in &bodies {
+        world.give(TON, body);
+    }
+    let done = world.watch().await;
+    let count = bodies.len() as u64;
+    assert_eq!(
+        (done.credited, done.uncredited.len()),
+        (count, 0),
+        "{:?}",
+        done.uncredited
+    );
+    assert_eq!(world.deposited().await, [0, count * TON, 0]);
+}
+
+#[tokio::test]
+async fn whatever_a_transfer_says_it_is_credited_or_told() {
+    let seed = rand::random();
+    println!("seed {seed}");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut world = World::new().await;
+    let invoice = world.invoice(0).into_bytes();
+    for _ in 0..300 {
+        let mut bytes: Vec<u8> = match rng.random_range(0..3) {
+            0 => invoice.clone(),
+            _ => (0..rng.random_range(0..300)).map(|_| rng.random()).collect(),
+        };
+        for _ in 0..rng.random_range(0..3) {
+            let place = rng.random_range(0..=bytes.len());
+            bytes.insert(place, rng.random());
+        }
+        let pieces: Vec<&[u8]> = bytes.chunks(rng.random_range(1..120)).collect();
+        let body = match pieces.as_slice() {
+            [] => Body::default(),
+            [first, ..] if rng.random_bool(0.3) => raw(rng.random(), first),
+            pieces => snake(pieces),
+        };
+        world.give(TON, &body);
+    }
+    let done = world.watch().await;
+    let told = done.uncredited.len() as u64;
+    assert_eq!((done.transactions, done.credited + told), (300, 300));
+    assert_eq!(world.deposited().await, [done.credited * TON, 0, 0]);
+    let terminal = |one: &Uncredited| !one.detail.contains(char::is_control);
+    assert!(done.uncredited.iter().all(terminal));
+}
+
 #[tokio::test]
 async fn what_names_nobody_credits_nobody_and_is_told() {
     use WhyUncredited::{Dust, NoComment, TooLarge, UnknownAccount, Unmatched, Unreadable};
@@ -244,6 +336,33 @@ async fn what_names_nobody_credits_nobody_and_is_told() {
             Unmatched,
             "not an invoice",
         ),
+        (
+            TON,
+            comment("🦋🧵 thanks! 🦋🧵 thanks! 🦋🧵 thanks! 🦋🧵 thanks!"),
+            Unmatched,
+            "`🦋🧵 thanks!",
+        ),
+        (
+            TON,
+            comment(&format!("f{}", "ж".repeat(25))),
+            Unmatched,
+            "not an invoice",
+        ),
+        (TON, comment(&format!("\u{feff}{invoice}")), Unmatched, "`·f"),
+        (TON, comment(&format!("{invoice}\0")), Unmatched, "not an invoice"),
+        (
+            TON,
+            snake(&[invoice.as_bytes(), &[b' '; 127], &[b'x'; 5]]),
+            Unmatched,
+            "not an invoice",
+        ),
+        (
+            TON,
+            snake(&[[b'x'; 127].as_slice(); 500]),
+            Unreadable,
+            "longer than 1024 bytes",
+        ),
+        (TON, snake(&[&[0xff; 100], &[0xfe; 127]]), Unreadable, "UTF-8"),
         (TON, raw(0x2167_da4b, b"secret"), Unreadable, "encrypted"),
         (TON, raw(0x7362_d09c, b"jetton"), Unreadable, "0x7362d09c"),
         (TON, bits, Unreadable, "malformed"),

@@ -50,16 +50,25 @@ pub struct Withdrawal {
 pub enum WithdrawalState {
     /// It waits for the payer.
     Asked,
-    /// It is in a message that was signed and stored.
+    /// A payer has it: it is signed for, or will be.
     Sent {
-        /// Which message, in the payer's words.
+        /// In which batch, in the payer's words.
         reference: String,
         /// When, in Unix milliseconds.
         at_ms: u64,
     },
+    /// It was paid.
+    Paid {
+        /// In which batch.
+        reference: String,
+        /// By what: the hash of the payer's transaction.
+        transaction: String,
+        /// When that was known, in Unix milliseconds.
+        at_ms: u64,
+    },
     /// It was given back: the money is available again.
     Returned {
-        /// The message that came back; `None` if it was never sent.
+        /// The batch whose payment came back; `None` if no payer had it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
         /// Why, for people.
@@ -72,19 +81,21 @@ pub enum WithdrawalState {
 /// What becomes of a withdrawal. Each step names where it begins, so that nobody gives back what another has sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum WithdrawalStep {
-    /// It is in a message. The payer says so before the message leaves.
+    /// A payer takes it. It says so before it signs, and never lets go of it but by one of the other steps.
     Sent {
-        /// Which message. At most 256 bytes.
+        /// In which batch: a name that no other batch of any payer has. At most 256 bytes.
         reference: String,
     },
-    /// The message can never be carried out any more: the withdrawal waits for another.
-    Expired {
-        /// Which message.
+    /// It was paid.
+    Paid {
+        /// In which batch.
         reference: String,
+        /// By what: the hash of the payer's transaction. At most 256 bytes.
+        transaction: String,
     },
     /// It will not be paid: the money becomes available again.
     Returned {
-        /// The message whose payment came back; `None` gives back what was not sent.
+        /// The batch whose payment came back; `None` gives back what no payer has.
         reference: Option<String>,
         /// Why, for people. At most 256 bytes.
         why: String,
@@ -150,14 +161,15 @@ impl Withdrawal {
     pub(crate) const fn given_back(&self) -> Nano {
         match self.state {
             WithdrawalState::Returned { .. } => self.amount,
-            WithdrawalState::Asked | WithdrawalState::Sent { .. } => Nano::ZERO,
+            WithdrawalState::Asked | WithdrawalState::Sent { .. } | WithdrawalState::Paid { .. } => Nano::ZERO,
         }
     }
 
     fn out_of_turn(&self, step: &str) -> LedgerError {
         let stands = match &self.state {
             WithdrawalState::Asked => "was not sent".to_owned(),
-            WithdrawalState::Sent { reference, .. } => format!("was sent as {reference}"),
+            WithdrawalState::Sent { reference, .. } => format!("was sent in {reference}"),
+            WithdrawalState::Paid { reference, .. } => format!("was paid in {reference}"),
             WithdrawalState::Returned { .. } => "was given back".to_owned(),
         };
         LedgerError::OutOfTurn(format!("{} {stands}: it cannot be {step}", self.id))
@@ -168,14 +180,15 @@ impl WithdrawalStep {
     /// Refuses texts that would bloat the store.
     pub(crate) fn check(&self) -> Result<(), LedgerError> {
         match self {
-            Self::Sent { reference } | Self::Expired { reference } => check_text(reference, "the reference"),
+            Self::Sent { reference } => check_text(reference, "the reference"),
+            Self::Paid { transaction, .. } => check_text(transaction, "the transaction"),
             Self::Returned { why, .. } => check_text(why, "the reason"),
         }
     }
 
     /// The withdrawal after this step; `None` if the step was taken before.
     pub(crate) fn take(&self, known: &Withdrawal, now_ms: u64) -> Result<Option<Withdrawal>, LedgerError> {
-        use WithdrawalState::{Asked, Returned, Sent};
+        use WithdrawalState::{Asked, Paid, Returned, Sent};
         let state = match (self, &known.state) {
             (Self::Sent { reference }, Asked) => Sent {
                 reference: reference.clone(),
@@ -183,9 +196,13 @@ impl WithdrawalStep {
             },
             (Self::Sent { reference }, Sent { reference: by, .. }) if reference == by => return Ok(None),
             (Self::Sent { .. }, _) => return Err(known.out_of_turn("sent")),
-            (Self::Expired { reference }, Sent { reference: by, .. }) if reference == by => Asked,
-            (Self::Expired { .. }, Asked) => return Ok(None),
-            (Self::Expired { .. }, _) => return Err(known.out_of_turn("sent anew")),
+            (Self::Paid { reference, transaction }, Sent { reference: by, .. }) if reference == by => Paid {
+                reference: reference.clone(),
+                transaction: transaction.clone(),
+                at_ms: now_ms,
+            },
+            (Self::Paid { reference, .. }, Paid { reference: by, .. }) if reference == by => return Ok(None),
+            (Self::Paid { .. }, _) => return Err(known.out_of_turn("paid")),
             (Self::Returned { reference, .. }, Returned { reference: by, .. }) if reference == by => return Ok(None),
             (Self::Returned { reference, why }, Asked | Sent { .. }) if known.state.is_in(reference.as_deref()) => {
                 Returned {
@@ -201,12 +218,22 @@ impl WithdrawalStep {
 }
 
 impl WithdrawalState {
-    /// Whether it is in this message; with `None`, in none yet.
-    fn is_in(&self, message: Option<&str>) -> bool {
+    /// The batch it is or was in; `None` if no payer had it.
+    #[must_use]
+    pub fn reference(&self) -> Option<&str> {
         match self {
-            Self::Asked => message.is_none(),
-            Self::Sent { reference, .. } => message == Some(reference),
-            Self::Returned { .. } => false,
+            Self::Asked => None,
+            Self::Sent { reference, .. } | Self::Paid { reference, .. } => Some(reference),
+            Self::Returned { reference, .. } => reference.as_deref(),
+        }
+    }
+
+    /// Whether it is in this batch, and not over; with `None`, in none yet.
+    fn is_in(&self, batch: Option<&str>) -> bool {
+        match self {
+            Self::Asked => batch.is_none(),
+            Self::Sent { reference, .. } => batch == Some(reference),
+            Self::Paid { .. } | Self::Returned { .. } => false,
         }
     }
 }
@@ -231,9 +258,9 @@ mod tests {
         WithdrawalStep::Sent { reference }
     }
 
-    fn expired(reference: &str) -> WithdrawalStep {
-        let reference = reference.into();
-        WithdrawalStep::Expired { reference }
+    fn paid(reference: &str) -> WithdrawalStep {
+        let (reference, transaction) = (reference.into(), "47".into());
+        WithdrawalStep::Paid { reference, transaction }
     }
 
     fn returned(reference: Option<&str>) -> WithdrawalStep {
@@ -251,10 +278,10 @@ mod tests {
         let in_a = take(&asked, &sent("a")).expect("a change");
         let back = take(&in_a, &returned(Some("a"))).expect("a change");
         let unsent = take(&asked, &returned(None)).expect("a change");
-        assert_eq!(take(&in_a, &expired("a")), Some(asked.clone()));
+        let done = take(&in_a, &paid("a")).expect("a change");
         for (withdrawal, step) in [
             (&in_a, sent("a")),
-            (&asked, expired("a")),
+            (&done, paid("a")),
             (&back, returned(Some("a"))),
             (&unsent, returned(None)),
         ] {
@@ -262,12 +289,17 @@ mod tests {
         }
         for (withdrawal, step) in [
             (&in_a, sent("b")),
-            (&in_a, expired("b")),
+            (&in_a, paid("b")),
+            (&asked, paid("a")),
+            (&done, sent("a")),
+            (&done, paid("b")),
+            (&done, returned(Some("a"))),
+            (&done, returned(None)),
             (&in_a, returned(None)),
             (&in_a, returned(Some("b"))),
             (&asked, returned(Some("a"))),
             (&back, sent("a")),
-            (&back, expired("a")),
+            (&back, paid("a")),
             (&back, returned(None)),
             (&unsent, returned(Some("a"))),
             (&unsent, sent("a")),
@@ -287,8 +319,9 @@ mod tests {
             json,
             r#"{"id":"w1","account":"acct_a","amount":5,"to":"0:00","asked_ms":1,"state":"asked"}"#
         );
-        for step in [sent("a"), returned(None)] {
-            let after = step.take(&asked(), 9).expect("in turn").expect("a change");
+        let in_a = sent("a").take(&asked(), 9).expect("in turn").expect("a change");
+        for (before, step) in [(&asked(), sent("a")), (&asked(), returned(None)), (&in_a, paid("a"))] {
+            let after = step.take(before, 9).expect("in turn").expect("a change");
             let json = after.write().expect("json");
             assert_eq!(Withdrawal::read(json.as_bytes()), Ok(after));
         }

@@ -9,14 +9,13 @@ use super::plan::{Before, Plan, Returned, Row};
 use crate::hash::Hash;
 use crate::id::ProviderId;
 use crate::money::Nano;
+pub use crate::outbox::BadEntry;
+use crate::outbox::{Chained, Outgoing};
 
 /// The books.
 #[derive(Clone, Debug, Default)]
 pub struct Books {
-    /// The number of the next entry.
-    next: u64,
-    /// The hash of the last one.
-    tip: Option<Hash>,
+    chained: Chained,
     round: Option<Round>,
 }
 
@@ -28,10 +27,7 @@ pub struct Round {
     begun: u32,
     plan: Plan,
     stage: Stage,
-    /// Messages for one seqno, of which the fate is not known: the last may still be sent.
-    open: Vec<Message>,
-    /// The wallet's next seqno is not less.
-    seqno_min: u32,
+    outgoing: Outgoing<Order>,
     /// What became of payments.
     settled: BTreeMap<ProviderId, Settled>,
 }
@@ -55,30 +51,20 @@ enum Settled {
     Returned(Returned),
 }
 
-/// An entry that cannot follow the ones before.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("entry {number} of the settlement's books cannot be right: {wrong}")]
-pub struct BadEntry {
-    /// Which.
-    pub number: u64,
-    /// What is wrong.
-    pub wrong: String,
-}
-
 impl Books {
     /// Books that begin with the plan of a round, at this entry and after an entry of this hash.
     pub(super) const fn from(number: u64, previous: Option<Hash>) -> Self {
-        Self {
+        let chained = Chained {
             next: number,
             tip: previous,
-            round: None,
-        }
+        };
+        Self { chained, round: None }
     }
 
     /// The number of the next entry.
     #[must_use]
     pub const fn next(&self) -> u64 {
-        self.next
+        self.chained.next
     }
 
     /// The last round; none in empty books.
@@ -89,18 +75,9 @@ impl Books {
 
     /// The entry that would be next.
     pub(super) fn entry(&self, what: What, time: u32) -> Entry {
-        let round = match (&what, &self.round) {
-            (What::Plan(_), _) | (_, None) => self.next,
-            (_, Some(round)) => round.number,
-        };
-        Entry {
-            version: Entry::VERSION,
-            number: self.next,
-            previous: self.tip,
-            round,
-            time,
-            what,
-        }
+        let begun = self.round.as_ref().map(|round| round.number);
+        let round = begun.filter(|_| !matches!(what, What::Plan(_)));
+        self.chained.entry(what, round, time)
     }
 
     /// Takes in the next entry, whose bytes have this hash.
@@ -108,17 +85,9 @@ impl Books {
     /// # Errors
     /// [`BadEntry`]; the books are as before.
     pub fn apply(&mut self, entry: Entry, hash: Hash) -> Result<(), BadEntry> {
-        let number = self.next;
-        let check = |good: bool, wrong: &str| {
-            let bad = || BadEntry {
-                number,
-                wrong: wrong.to_owned(),
-            };
-            if good { Ok(()) } else { Err(bad()) }
-        };
-        check(entry.version == Entry::VERSION, "its form is unknown")?;
-        check(entry.number == number, "it has another number")?;
-        check(entry.previous == self.tip, "it does not follow the entry before")?;
+        let (chained, number) = (self.chained, self.chained.next);
+        let check = |good: bool, wrong: &str| if good { Ok(()) } else { Err(chained.bad(wrong)) };
+        chained.check(&entry).map_err(|wrong| chained.bad(wrong))?;
         let time = entry.time;
         match entry.what {
             What::Plan(plan) => {
@@ -131,27 +100,23 @@ impl Books {
                     "its root is not that of its rows",
                 )?;
                 let before = self.round.as_ref().filter(|before| before.plan.wallet == plan.wallet);
-                let remembers = before.is_none_or(|before| plan.seqno_min >= before.seqno_min);
+                let remembers = before.is_none_or(|before| plan.seqno_min >= before.seqno_min());
                 check(remembers, "it forgets what the wallet has sent")?;
                 self.round = Some(Round::new(number, time, plan));
             }
             what => {
                 let round = self.round.as_mut().filter(|round| round.number == entry.round);
-                let round = round.ok_or_else(|| BadEntry {
-                    number,
-                    wrong: "it is of another round".into(),
-                })?;
+                let round = round.ok_or_else(|| chained.bad("it is of another round"))?;
                 let applied = match what {
                     What::Message(message) => round.add(message, time),
                     What::Outcome(outcome) => round.end(&outcome, time),
                     What::Anchored(anchored) => round.anchored(anchored),
                     What::Plan(_) => Ok(()),
                 };
-                applied.or_else(|wrong| check(false, wrong))?;
+                applied.map_err(|wrong| chained.bad(wrong))?;
             }
         }
-        self.next = number.saturating_add(1);
-        self.tip = Some(hash);
+        self.chained.go_on(hash);
         Ok(())
     }
 
@@ -181,10 +146,9 @@ impl Round {
         Self {
             number,
             begun,
-            seqno_min: plan.seqno_min,
+            outgoing: Outgoing::none(plan.seqno_min),
             plan,
             stage: Stage::Planned,
-            open: Vec::new(),
             settled: BTreeMap::new(),
         }
     }
@@ -216,13 +180,17 @@ impl Round {
     /// The messages of the seqno whose fate is not known, oldest first.
     #[must_use]
     pub fn open(&self) -> &[Message] {
-        &self.open
+        self.outgoing.open()
+    }
+
+    pub(super) const fn outgoing(&self) -> &Outgoing<Order> {
+        &self.outgoing
     }
 
     /// Least seqno that the wallet can have now.
     #[must_use]
     pub const fn seqno_min(&self) -> u32 {
-        self.seqno_min
+        self.outgoing.seqno_min()
     }
 
     /// Whether nothing is left to do.
@@ -233,7 +201,7 @@ impl Round {
             Stage::Refused => true,
             Stage::Paying(_) => self.due().next().is_none(),
         };
-        done && self.open.is_empty()
+        done && self.open().is_empty()
     }
 
     /// Who is still to be paid, where, and how much.
@@ -288,14 +256,7 @@ impl Round {
     }
 
     fn add(&mut self, message: Message, time: u32) -> Result<(), &'static str> {
-        match self.open.last() {
-            Some(last) if last.seqno != message.seqno => return Err("the seqno before is not settled"),
-            Some(last) if last.valid_until >= time => return Err("the message before is still good"),
-            _ => {}
-        }
-        if message.seqno < self.seqno_min {
-            return Err("its seqno was used before");
-        }
+        self.outgoing.check(&message, time)?;
         let fits = match &message.order {
             Order::Anchor(_) => matches!(self.stage, Stage::Planned),
             Order::Pay(payouts) => self.owes(payouts),
@@ -303,7 +264,7 @@ impl Round {
         if !fits {
             return Err("it orders what is not due");
         }
-        self.open.push(message);
+        self.outgoing.add(message);
         Ok(())
     }
 
@@ -319,21 +280,14 @@ impl Round {
     }
 
     fn end(&mut self, outcome: &Outcome, time: u32) -> Result<(), &'static str> {
-        if self.open.first().is_none_or(|open| open.seqno != outcome.seqno) {
-            return Err("no message of its seqno is open");
-        }
-        if let Taken::Ours { hash, payments, .. } = &outcome.taken {
-            let taken = self.open.iter().find(|message| message.hash == *hash);
-            match &taken.ok_or("it names no open message")?.order {
+        let order = self.outgoing.taken(outcome)?.map(|taken| taken.order.clone());
+        if let (Some(order), Taken::Ours { payments, .. }) = (order, &outcome.taken) {
+            match order {
                 Order::Anchor(_) => self.end_anchor(payments)?,
-                Order::Pay(payouts) => {
-                    let payouts = payouts.clone();
-                    self.end_payouts(&payouts, payments, time)?;
-                }
+                Order::Pay(payouts) => self.end_payouts(&payouts, payments, time)?,
             }
         }
-        self.open.clear();
-        self.seqno_min = outcome.seqno.saturating_add(1);
+        self.outgoing.close(outcome);
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use super::entry::Message;
 use super::plan::Plan;
 use crate::chain::{AccountState, Address, BATCH_MAX, FEE_MAX, Head, Wallet};
 use crate::money::Nano;
+use crate::outbox::{Turn, lacks};
 
 /// More than one payout costs the wallet in fees, in nano: 0.0004 TON, twice what is measured at 2026's prices. Every message
 /// costs [`FEE_MAX`] at most besides.
@@ -140,20 +141,11 @@ fn begin<'a>(books: &Books, view: &View, rules: &Rules) -> Result<Step<'a>, Wait
 }
 
 fn go_on<'a>(round: &'a Round, view: &View, seqno: u32) -> Result<Step<'a>, Waiting> {
-    if let Some(last) = round.open().last() {
-        if seqno < last.seqno {
-            return Err(Waiting::Lagging);
-        }
-        if seqno > last.seqno {
-            return Ok(Step::Reconcile);
-        }
-        if view.head.time <= last.valid_until {
-            return Ok(Step::Send(last));
-        }
-        // It is too old by the chain's own clock. Another one takes its seqno: should the old one have been taken after
-        // all, the chain refuses the new one, and its outcome is the old one's.
-    } else if seqno < round.seqno_min() {
-        return Err(Waiting::Lagging);
+    match round.outgoing().turn(seqno, &view.head) {
+        Turn::Lagging => return Err(Waiting::Lagging),
+        Turn::Reconcile => return Ok(Step::Reconcile),
+        Turn::Send(message) => return Ok(Step::Send(message)),
+        Turn::Sign(_) => {}
     }
     match round.stage() {
         Stage::Planned => sign_anchor(round.plan(), view, seqno),
@@ -234,13 +226,9 @@ pub(super) fn follows(epoch: u64, contract: &ContractState) -> bool {
 }
 
 pub(super) fn affords(view: &View, costs: u64) -> Result<(), Waiting> {
-    let needs = Nano::saturating(costs);
-    let has = view.wallet.balance.nano().unwrap_or(Nano::MAX);
-    if has >= needs {
-        return Ok(());
-    }
     let wallet = view.wallet.address;
-    Err(Waiting::Short { wallet, has, needs })
+    let short = lacks(&view.wallet, costs).map(|(has, needs)| Waiting::Short { wallet, has, needs });
+    short.map_or(Ok(()), Err)
 }
 
 #[cfg(test)]

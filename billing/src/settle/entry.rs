@@ -1,30 +1,20 @@
-//! What stands in settlement's books: entries in canonical JSON (RFC 8785), each naming the one before by its hash.
+//! What stands in settlement's books.
 
 use serde::{Deserialize, Serialize};
 
+use super::ANCHOR_VALUE;
 use super::plan::Plan;
 use crate::chain::{Address, Position};
-use crate::hash::Hash;
 use crate::id::ProviderId;
 use crate::money::Nano;
+use crate::outbox::{self, Ordered};
 
-/// One entry of the books.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Entry {
-    /// The form of this entry: [`Entry::VERSION`].
-    pub version: u32,
-    /// Which entry, from 0 without gaps.
-    pub number: u64,
-    /// The hash of the entry before; none in entry 0.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub previous: Option<Hash>,
-    /// The number of the entry that holds the plan of this round: its own, if that is this one.
-    pub round: u64,
-    /// The chain's time, in Unix seconds.
-    pub time: u32,
-    /// What it says.
-    pub what: What,
-}
+pub use crate::outbox::{Fate, Outcome, Taken};
+
+/// One entry of settlement's books.
+pub type Entry = outbox::Entry<What>;
+/// A message of the settling wallet.
+pub type Message = outbox::Message<Order>;
 
 /// What an entry says.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -38,23 +28,6 @@ pub enum What {
     Outcome(Outcome),
     /// The anchor is in the contract.
     Anchored(Anchored),
-}
-
-/// A message of the wallet that may be sent, any number of times.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Message {
-    /// The wallet's seqno it is good for. Of all messages of one seqno the chain takes one at most.
-    pub seqno: u32,
-    /// Until when it is good, in Unix seconds of the chain.
-    pub valid_until: u32,
-    /// The wallet's last transaction when it was signed: what became of it comes after.
-    pub after: Position,
-    /// Its normalised hash.
-    pub hash: Hash,
-    /// The bag of cells, in base64.
-    pub boc: String,
-    /// What it orders.
-    pub order: Order,
 }
 
 /// What a message orders the wallet to do.
@@ -82,46 +55,6 @@ pub struct Payout {
     pub bounces_after: Option<Position>,
 }
 
-/// What became of a seqno of the wallet, found by the hash of the transaction's message.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Outcome {
-    /// Which seqno.
-    pub seqno: u32,
-    /// What the chain took.
-    pub taken: Taken,
-}
-
-/// What the chain took for a seqno.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Taken {
-    /// A message of these books.
-    Ours {
-        /// Its normalised hash.
-        hash: Hash,
-        /// The wallet's transaction.
-        at: Position,
-        /// What became of each payment, in their order.
-        payments: Vec<Fate>,
-    },
-    /// Another message: none of these books' for this seqno will ever be taken.
-    Foreign,
-}
-
-/// What became of one payment.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fate {
-    /// It was sent to an account that keeps it: the message's logical time.
-    Sent(u64),
-    /// It reached its payee: the payee's transaction.
-    Reached(Position),
-    /// The payee sent it back: the payee's transaction.
-    Returned(Position),
-    /// The wallet could not afford it.
-    Skipped,
-}
-
 /// The anchor is in the contract, and what it had paid by then to planned providers is known: from now on nothing that is
 /// planned can be claimed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -141,16 +74,25 @@ pub struct ClaimedNow {
     pub claimed: Nano,
 }
 
-impl Entry {
-    /// The form that this program writes.
-    pub const VERSION: u32 = 1;
-
-    /// The entry's bytes.
-    ///
-    /// # Errors
-    /// None that an entry could cause: all its numbers are exact in JSON but for logical times, which are not above 2⁵³ for
-    /// a century to come.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
-        serde_jcs::to_vec(self)
+impl Order {
+    /// The payments, in their order.
+    pub(super) fn payments(&self, contract: Address) -> Vec<Ordered> {
+        match self {
+            Self::Anchor(after) => vec![Ordered {
+                to: contract,
+                amount: ANCHOR_VALUE,
+                bounces_after: Some(*after),
+                must_run: true,
+            }],
+            Self::Pay(payouts) => {
+                let payouts = payouts.iter().map(|payout| Ordered {
+                    to: payout.payee,
+                    amount: payout.amount,
+                    bounces_after: payout.bounces_after,
+                    must_run: false,
+                });
+                payouts.collect()
+            }
+        }
     }
 }

@@ -1,7 +1,5 @@
 //! One step of a settler: reads books and chain, asks [`decide()`](super::decide()), and does what it says.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use futures_util::{StreamExt, TryStreamExt, stream, try_join};
 
 use super::books::{Books, Round};
@@ -10,12 +8,12 @@ use super::decide::{Step, View, Waiting, affords, decide, follows, round_costs};
 use super::entry::{Anchored, ClaimedNow, Message, Order, Payout, What};
 use super::leaf::ProviderTag;
 use super::plan::{Basis, Plan};
-use super::reconcile::{LOOKUPS, reconcile};
 use super::{ANCHOR_VALUE, Payees, SettleError, Settler};
-use crate::chain::{AccountStatus, Address, BATCH_MAX, ChainError, Payment, Position, Wallet};
+use crate::chain::{BATCH_MAX, ChainError, Payment, Wallet};
 use crate::epoch::Epoch;
 use crate::hash::Hash;
 use crate::money::Nano;
+use crate::outbox::{self, LOOKUPS, Sending, bounces_after, reconcile};
 use crate::verify::verify_epoch;
 
 /// What a step did.
@@ -108,7 +106,8 @@ impl Settler {
             Step::SignPayouts(seqno) => self.sign_payouts(books, &view, seqno).await?,
             Step::Reconcile => {
                 let open = books.round().map_or(&[][..], Round::open);
-                let found = reconcile(&*self.chain, &view.wallet, self.settings.contract, open).await?;
+                let ordered = |order: &Order| order.payments(self.settings.contract);
+                let found = reconcile(&*self.chain, &view.wallet, open, ordered).await?;
                 let Some(outcome) = found else {
                     return Ok(Done::Waits(Waiting::UnderWay));
                 };
@@ -179,19 +178,14 @@ impl Settler {
     }
 
     async fn send(&self, message: &Message) -> Result<Done, SettleError> {
-        let bytes = STANDARD
-            .decode(&message.boc)
-            .map_err(|error| SettleError::Form(error.to_string()))?;
+        let bytes = message.bytes();
+        let bytes = bytes.ok_or_else(|| SettleError::Form("a message that is not base64".into()))?;
         let (seqno, hash) = (message.seqno, message.hash);
-        match self.chain.send(&bytes).await {
-            Ok(_) => Ok(Done::Sent { seqno, hash }),
-            // It was taken before, or it came too late: the chain will show which.
-            Err(error) if Wallet::refused_seqno(&error) || Wallet::refused_expired(&error) => {
-                Ok(Done::Waits(Waiting::UnderWay))
-            }
-            Err(ChainError::Refused { reason, .. }) => Ok(Done::Waits(Waiting::Refused(reason))),
-            Err(error) => Err(error.into()),
-        }
+        Ok(match outbox::send(&*self.chain, &bytes).await? {
+            Sending::Sent => Done::Sent { seqno, hash },
+            Sending::UnderWay => Done::Waits(Waiting::UnderWay),
+            Sending::Refused(reason) => Done::Waits(Waiting::Refused(reason)),
+        })
     }
 
     fn sign_anchor(&self, books: &Books, view: &View, seqno: u32) -> Result<(What, Done), SettleError> {
@@ -215,7 +209,7 @@ impl Settler {
             Some((row.provider.clone(), payee, amount))
         });
         let lookups = batch.map(|(provider, payee, amount)| async move {
-            let bounces_after = self.bounces_after(payee).await?;
+            let bounces_after = bounces_after(&*self.chain, payee).await?;
             Ok::<_, ChainError>(Payout {
                 provider,
                 payee,
@@ -235,23 +229,10 @@ impl Settler {
         self.sign(&payments, Order::Pay(payouts), view, seqno)
     }
 
-    /// The payee's last transaction, if there is a contract. Whoever has none keeps what it gets.
-    async fn bounces_after(&self, payee: Address) -> Result<Option<Position>, ChainError> {
-        let state = self.chain.account(payee).await?;
-        Ok((state.status == AccountStatus::Active).then_some(state.last))
-    }
-
     fn sign(&self, payments: &[Payment], order: Order, view: &View, seqno: u32) -> Result<(What, Done), SettleError> {
-        let valid_until = view.head.time.saturating_add(self.settings.valid_s);
-        let signed = self.wallet.prepare(payments, seqno, valid_until)?.sign(&self.key)?;
-        let message = Message {
-            seqno,
-            valid_until,
-            after: view.wallet.last,
-            hash: signed.hash,
-            boc: STANDARD.encode(&signed.bytes),
-            order,
-        };
+        let signers = (&self.wallet, &*self.key);
+        let until = view.head.time.saturating_add(self.settings.valid_s);
+        let message = outbox::sign(signers, payments, order, &view.wallet, (seqno, until))?;
         let payments = payments.len();
         Ok((What::Message(message), Done::Signed { seqno, payments }))
     }

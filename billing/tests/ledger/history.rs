@@ -266,7 +266,10 @@ impl Player {
         let reference = format!("m{}", self.rng.random_range(0..2));
         let step = match self.rng.random_range(0..4) {
             0 | 1 => WithdrawalStep::Sent { reference },
-            2 => WithdrawalStep::Expired { reference },
+            2 => WithdrawalStep::Paid {
+                reference,
+                transaction: "47".into(),
+            },
             _ => WithdrawalStep::Returned {
                 reference: self.rng.random_bool(0.7).then_some(reference),
                 why: "it bounced".into(),
@@ -656,11 +659,16 @@ fn stepped(before: &WithdrawalState, step: &WithdrawalStep, at_ms: u64) -> Optio
             at_ms,
         }),
         WithdrawalStep::Sent { reference } => (sent_as.as_ref() == Some(reference)).then(|| before.clone()),
-        WithdrawalStep::Expired { .. } if *before == WithdrawalState::Asked => Some(WithdrawalState::Asked),
-        WithdrawalStep::Expired { reference } => {
-            (sent_as.as_ref() == Some(reference)).then_some(WithdrawalState::Asked)
-        }
+        WithdrawalStep::Paid { reference, transaction } => match before {
+            WithdrawalState::Paid { reference: earlier, .. } => (earlier == reference).then(|| before.clone()),
+            _ => (sent_as.as_ref() == Some(reference)).then(|| WithdrawalState::Paid {
+                reference: reference.clone(),
+                transaction: transaction.clone(),
+                at_ms,
+            }),
+        },
         WithdrawalStep::Returned { reference, why } => match before {
+            WithdrawalState::Paid { .. } => None,
             WithdrawalState::Returned { reference: earlier, .. } => (earlier == reference).then(|| before.clone()),
             _ => (sent_as == *reference).then(|| WithdrawalState::Returned {
                 reference: reference.clone(),

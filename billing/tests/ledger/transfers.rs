@@ -110,14 +110,18 @@ pub async fn what_comes_back_is_available_again_once(world: &mut World) {
         open.into_iter().map(|one| one.id).collect::<Vec<_>>()
     };
     assert_eq!(names().await, ["refused"]);
-    let expired = WithdrawalStep::Expired {
-        reference: "a".to_owned(),
+    let paid = |reference: &str| WithdrawalStep::Paid {
+        reference: reference.to_owned(),
+        transaction: "47".to_owned(),
     };
-    assert_eq!(step("paid", expired.clone()).await, Ok(WithdrawalState::Asked));
-    assert_eq!(step("paid", expired).await, Ok(WithdrawalState::Asked));
-    assert_eq!(names().await.len(), 2);
-    assert!(step("paid", sent("b")).await.is_ok());
+    assert!(matches!(step("paid", paid("b")).await, Err(LedgerError::OutOfTurn(_))));
     for _ in 0..2 {
+        let is_paid = WithdrawalState::Paid {
+            reference: "a".to_owned(),
+            transaction: "47".to_owned(),
+            at_ms: now_ms,
+        };
+        assert_eq!(step("paid", paid("a")).await, Ok(is_paid));
         step("bounced", returned(Some("a"))).await.expect("given back");
         step("refused", returned(None)).await.expect("given back");
     }

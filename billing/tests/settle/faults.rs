@@ -146,9 +146,9 @@ async fn a_message_taken_while_it_seemed_too_old_is_known_again() {
 }
 
 /// Two endpoints behind one client: one tells the time and takes messages, the other lags and tells everything else.
-struct Stale {
-    now: Devnet,
-    old: Devnet,
+pub struct Stale {
+    pub now: Devnet,
+    pub old: Devnet,
 }
 
 #[async_trait::async_trait]

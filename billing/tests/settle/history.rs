@@ -12,8 +12,8 @@ use crate::crash::Killed;
 use crate::world::{TON, World, account, nano, provider};
 
 /// Histories and steps of each: in `make test`, and in `make faults`.
-const SHORT: (u64, usize) = (4, 120);
-const LONG: (u64, usize) = (40, 600);
+pub const SHORT: (u64, usize) = (4, 120);
+pub const LONG: (u64, usize) = (40, 600);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_happens_everybody_is_paid_exactly_once() {
@@ -26,19 +26,22 @@ async fn whatever_happens_for_long_everybody_is_paid_exactly_once() {
     run(LONG).await;
 }
 
-/// `FILATURE_SEED` repeats a history, `FILATURE_HISTORIES` tries more.
 async fn run((histories, steps): (u64, usize)) {
+    for seed in seeds(histories) {
+        history(seed, steps).await;
+    }
+}
+
+/// `FILATURE_SEED` repeats a history, `FILATURE_HISTORIES` tries more.
+pub fn seeds(histories: u64) -> Vec<u64> {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let seeds: Vec<u64> = match number("FILATURE_SEED") {
+    match number("FILATURE_SEED") {
         Some(seed) => vec![seed],
         None => {
             let mut rng = rand::rng();
             let histories = number("FILATURE_HISTORIES").unwrap_or(histories);
             (0..histories).map(|_| rng.next_u64() >> 1).collect()
         }
-    };
-    for seed in seeds {
-        history(seed, steps).await;
     }
 }
 
@@ -121,7 +124,7 @@ async fn step(world: &World, actor: &mut Actor, killed: Option<usize>) {
     }
 }
 
-fn faults(rng: &mut StdRng) -> Faults {
+pub fn faults(rng: &mut StdRng) -> Faults {
     let mut faults = Faults::default();
     match rng.random_range(0..10) {
         0 => faults.down = true,

@@ -87,8 +87,8 @@ fn read(wish: &WithdrawalRequest, key: &KeyRecord, till: &Till) -> Result<Withdr
     }
     let to = Address::parse(&wish.address, till.network);
     let to = to.map_err(|error| wrong(Some("address"), sentence(&error)))?.address;
-    if to == till.address {
-        return Err(wrong(Some("address"), "This is where deposits arrive.".to_owned()));
+    if let Some(why) = till.refuses(to) {
+        return Err(wrong(Some("address"), why.to_owned()));
     }
     Ok(Withdraw {
         id: wish.id.clone(),
@@ -110,10 +110,13 @@ fn refused(error: LedgerError) -> Reject {
 }
 
 fn shown(withdrawal: Withdrawal) -> WithdrawalShown {
-    let (status, reference, reason) = match withdrawal.state {
-        WithdrawalState::Asked => ("asked", None, None),
-        WithdrawalState::Sent { reference, .. } => ("sent", Some(reference), None),
-        WithdrawalState::Returned { reference, why, .. } => ("returned", reference, Some(why)),
+    let (status, reference, transaction, reason) = match withdrawal.state {
+        WithdrawalState::Asked => ("asked", None, None, None),
+        WithdrawalState::Sent { reference, .. } => ("sent", Some(reference), None, None),
+        WithdrawalState::Paid {
+            reference, transaction, ..
+        } => ("paid", Some(reference), Some(transaction), None),
+        WithdrawalState::Returned { reference, why, .. } => ("returned", reference, None, Some(why)),
     };
     WithdrawalShown {
         id: withdrawal.id,
@@ -122,6 +125,7 @@ fn shown(withdrawal: Withdrawal) -> WithdrawalShown {
         address: withdrawal.to,
         created_at: rfc3339(withdrawal.asked_ms),
         reference,
+        transaction,
         reason,
     }
 }

@@ -11,6 +11,7 @@ use super::Failure;
 use super::output::{self, Table, amount};
 use super::reach::{Missing, Where};
 use crate::admin::{AdminClient, AdminError, NewWithdrawal, UncreditedList, UncreditedOne, Withdrawals as Listed};
+use crate::deposits::Till;
 
 /// Entries that are read at a time: the most the ledger gives.
 const PAGE: usize = 1024;
@@ -22,7 +23,8 @@ Examples:
   filature withdrawals list acct_…
   filature withdrawals return acct_… november-refund --why 'wrong address'
 
-What is withdrawn is no longer available, and is sent with the next payouts. It can be given back until then.";
+What is withdrawn is no longer available. A gateway with settlement.withdrawal_wallet_key_file pays it, in TON and to the \
+nano; until it is sent it can be given back.";
 
 #[derive(Subcommand)]
 #[command(after_help = EXAMPLES)]
@@ -77,6 +79,10 @@ pub(super) fn run(command: Withdrawals) -> Result<(), Failure> {
                 let ledger = at.reach(Missing::Refuse).await?;
                 let to = Address::parse(&to, ledger.config.settlement.network);
                 let to = to.map_err(|error| Failure::Usage(format!("--to: {error}")))?.address;
+                let till = Till::configured(&ledger.config.settlement).ok().flatten();
+                if let Some(why) = till.and_then(|till| till.refuses(to)) {
+                    return Err(Failure::Usage(format!("--to: {why}")));
+                }
                 let to = to.to_string();
                 let asked = ledger.admin.withdraw(&account, &NewWithdrawal { id, amount, to }).await;
                 let asked = asked.context("nothing was withdrawn")?;
@@ -110,11 +116,12 @@ async fn all(admin: &AdminClient, account: Option<&AccountId>) -> Result<Listed,
     Ok(listed)
 }
 
-/// The state's name, and the message or the reason.
+/// The state's name, and the batch, the transaction or the reason.
 fn state(withdrawal: &Withdrawal) -> (&'static str, String) {
     match &withdrawal.state {
         WithdrawalState::Asked => ("asked", "-".to_owned()),
         WithdrawalState::Sent { reference, .. } => ("sent", reference.clone()),
+        WithdrawalState::Paid { transaction, .. } => ("paid", transaction.clone()),
         WithdrawalState::Returned { why, .. } => ("returned", why.clone()),
     }
 }

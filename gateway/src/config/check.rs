@@ -1,6 +1,6 @@
 //! Rules that one value alone cannot show: formats of texts, and settings that contradict each other.
 
-use filature_billing::chain::Address;
+use filature_billing::chain::{Address, WalletKey};
 use filature_provider_sdk::PublicKey;
 use tracing_subscriber::EnvFilter;
 
@@ -122,6 +122,19 @@ impl Rules<'_> {
                 let what = format!("got {text:?}: {error}");
                 self.refuse("settlement", name, what, "allowed: an address on TON");
             }
+        }
+        let (file, secret) = (
+            &settlement.withdrawal_wallet_key_file,
+            settlement.withdrawal_wallet_key.as_deref(),
+        );
+        let wrong = match (file, secret.map(WalletKey::parse)) {
+            (Some(_), Some(_)) => Some("stands beside settlement.withdrawal_wallet_key_file".to_owned()),
+            (None, Some(Err(error))) => Some(error.to_string()),
+            _ => None,
+        };
+        if let Some(what) = wrong {
+            let allowed = "allowed: 24 words, or 64 hexadecimal digits; or a file instead";
+            self.refuse("settlement", "withdrawal_wallet_key", what, allowed);
         }
         if let Err(error) = deposits::endpoints(settlement) {
             self.refuse(

@@ -174,6 +174,15 @@ settings! {
         withdrawal_min_nano: u64 = 1_000_000_000, 1..=1_000_000_000_000_000;
         /// Ids of the API keys that may withdraw their account's credit. With none, only the operator can.
         withdrawal_keys: Vec<String> = Vec::new();
+        /// The file with the key of the wallet that pays withdrawals: its 24 words, or a seed of 64 hexadecimal digits. Only
+        /// its owner may read it. The wallet (v5r1) may be the one at `deposit_address`, and must not be the one that settles.
+        /// With neither a file nor `withdrawal_wallet_key` this gateway pays no withdrawals.
+        withdrawal_wallet_key_file: Option<String> = None;
+        /// The same key itself; a variable suits it better than a file that others read.
+        #[secret(masked)]
+        withdrawal_wallet_key: Option<String> = None;
+        /// Whether withdrawals wait: nothing is taken, signed or sent. What was sent before is followed.
+        withdrawals_paused: bool = false;
         /// The settlement contract's address. None: providers are not paid by this gateway, and no root is anchored.
         contract: Option<String> = None;
         /// Who is asked about the chain: base URLs that speak toncenter's API, the first first. Empty takes
@@ -182,7 +191,7 @@ settings! {
         /// The API key for them. Without one toncenter answers once a second.
         #[secret(masked)]
         api_key: Option<String> = None;
-        /// How often it is asked for new deposits, in milliseconds.
+        /// How often it is asked for new deposits, and the ledger for withdrawals, in milliseconds.
         poll_every_ms: u64 = 5000, 100..=3_600_000;
     }
 

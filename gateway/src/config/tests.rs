@@ -231,6 +231,22 @@ fn an_address_for_deposits_is_checked_with_its_network() {
     }
     let shown = format!("{:?}", load("[settlement]\napi_key = \"hush\"\n", &[], &[]));
     assert!(!shown.contains("hush"), "{shown}");
+    let words = "withdrawal_wallet_key = \"abandon ability zoo\"";
+    let both = format!(
+        "withdrawal_wallet_key = \"{}\"\nwithdrawal_wallet_key_file = \"key\"",
+        "01".repeat(32)
+    );
+    for (lines, what) in [(words, "this has 3 words"), (&both, "stands beside")] {
+        let found = check(lines);
+        assert!(found.len() == 1 && found[0].contains(what), "{lines}: {found:?}");
+        assert!(!found[0].contains("zoo") && !found[0].contains("0101"), "{found:?}");
+    }
+    let shown = load(
+        "[settlement]\nwithdrawal_wallet_key = \"0101010101010101010101010101010101010101010101010101010101010101\"\n",
+        &[],
+        &[],
+    );
+    assert!(!format!("{shown:?}").contains("0101"), "{shown:?}");
     let wrong = check("api_key = \"hu\\nsh\"");
     assert!(wrong.len() == 1 && !wrong[0].contains("hu"), "{wrong:?}");
 }

@@ -63,6 +63,11 @@ struct Instruments {
     epochs_sealed: Counter<u64>,
     receipts_sealed: Counter<u64>,
     sealing_failures: Counter<u64>,
+    withdrawals: Counter<u64>,
+    withdrawn: Counter<u64>,
+    withdrawals_returned: Counter<u64>,
+    withdrawals_lack: Set,
+    withdrawal_failures: Counter<u64>,
     deposits: Counter<u64>,
     deposited: Counter<u64>,
     deposits_late: Counter<u64>,
@@ -164,6 +169,24 @@ impl Metrics {
         self.0.sealing_failures.add(1, &[]);
     }
 
+    /// So many withdrawals were paid, of so many nano, and so many are credit again.
+    pub fn withdrawn(&self, paid: usize, nano: u64, returned: usize) {
+        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        self.0.withdrawals.add(count(paid), &[]);
+        self.0.withdrawn.add(nano, &[]);
+        self.0.withdrawals_returned.add(count(returned), &[]);
+    }
+
+    /// So many nano are missing to pay withdrawals.
+    pub fn withdrawals_lack(&self, nano: u64) {
+        self.0.withdrawals_lack.to(nano);
+    }
+
+    /// Withdrawals could not be paid.
+    pub fn withdrawals_failed(&self) {
+        self.0.withdrawal_failures.add(1, &[]);
+    }
+
     /// So many deposits were credited, of so many nano, some of them late.
     pub fn deposited(&self, deposits: u64, nano: u64, late: u64) {
         self.0.deposits.add(deposits, &[]);
@@ -255,6 +278,11 @@ pub(super) fn start(resource: &Resource, collector: Option<&Collector>) -> anyho
         epochs_sealed: never(&names::EPOCHS_SEALED),
         receipts_sealed: never(&names::RECEIPTS_SEALED),
         sealing_failures: never(&names::SEALING_FAILURES),
+        withdrawals: never(&names::WITHDRAWALS),
+        withdrawn: never(&names::WITHDRAWN),
+        withdrawals_returned: never(&names::WITHDRAWALS_RETURNED),
+        withdrawals_lack: set(&names::WITHDRAWALS_LACK),
+        withdrawal_failures: never(&names::WITHDRAWAL_FAILURES),
         deposits: never(&names::DEPOSITS),
         deposited: never(&names::DEPOSITED),
         deposits_late: never(&names::DEPOSITS_LATE),

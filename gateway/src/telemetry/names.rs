@@ -136,6 +136,17 @@ metrics! {
     OLDEST_WAITING = "filature.epochs.waiting.age", Kind::Level, "s", [];
     /// Times that sealing failed: ledger or store did not answer, or do not belong together. The log says which.
     SEALING_FAILURES = "filature.epochs.failures", Kind::Counter, "{failure}", [];
+    /// Withdrawals that this gateway has paid on TON.
+    WITHDRAWALS = "filature.withdrawals.paid", Kind::Counter, "{withdrawal}", [];
+    /// What they came to, in nano.
+    WITHDRAWN = "filature.withdrawals.nano", Kind::Counter, "{nano}", [];
+    /// Withdrawals that came back from their payees or could not be paid: credit again.
+    WITHDRAWALS_RETURNED = "filature.withdrawals.returned", Kind::Counter, "{withdrawal}", [];
+    /// What the wallet lacks to pay the next withdrawals, in nano, on the gateway whose turn it is to pay. Above 0, they wait.
+    WITHDRAWALS_LACK = "filature.withdrawals.lack", Kind::Level, "{nano}", [];
+    /// Times that withdrawals could not be paid: chain, ledger or store did not answer, or do not belong together. The log
+    /// says which.
+    WITHDRAWAL_FAILURES = "filature.withdrawals.failures", Kind::Counter, "{failure}", [];
     /// Deposits on TON that this gateway has credited.
     DEPOSITS = "filature.deposits.credited", Kind::Counter, "{deposit}", [];
     /// What they came to, in nano.

@@ -17,13 +17,13 @@ use tokio::net::TcpListener;
 use crate::exchange::{Answer, Exchanges};
 use crate::gateway::{Gateway, Kept, customer};
 
-const TON: u64 = 1_000_000_000;
+pub const TON: u64 = 1_000_000_000;
 /// How long a deposit may take to be credited.
 const CREDIT_MAX: Duration = Duration::from_secs(20);
 const LINK: &str = "?amount=5000000000&text=f";
 
 /// A devnet with a face of its own, on a thread that lives as long as the test's process.
-async fn devnet() -> (Devnet, String) {
+pub async fn devnet() -> (Devnet, String) {
     let settings = DevnetSettings {
         time: DevnetTime::Wall,
         ..DevnetSettings::default()
@@ -42,33 +42,40 @@ async fn devnet() -> (Devnet, String) {
     (devnet, url)
 }
 
-fn address() -> Address {
+pub fn address() -> Address {
     let key = WalletKey::from_seed(&[1; 32]);
     Wallet::new(key.public(), Network::Testnet).expect("a wallet").address()
 }
 
-fn settlement(url: &str, keys: &[&str]) -> String {
+/// The settlement contract that the settings name; nothing is there.
+pub fn contract() -> Address {
+    Address::basechain([7; 32])
+}
+
+pub fn settlement(url: &str, keys: &[&str]) -> String {
     format!(
         r#"
         [settlement]
         network = "testnet"
         deposit_address = "{}"
+        contract = "{}"
         endpoints = ["{url}"]
         api_key = "secret"
         poll_every_ms = 100
         withdrawal_keys = {keys:?}
         "#,
-        address().friendly(false, Network::Testnet)
+        address().friendly(false, Network::Testnet),
+        contract()
     )
 }
 
-fn json(answer: &Answer) -> Value {
+pub fn json(answer: &Answer) -> Value {
     assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
     serde_json::from_slice(&answer.body).expect("json")
 }
 
 /// Asks until the account's credit is what it should be.
-async fn until_available(exchanges: &mut Exchanges<'_>, nano: u64) {
+pub async fn until_available(exchanges: &mut Exchanges<'_>, nano: u64) {
     let began = Instant::now();
     loop {
         let credits = json(&exchanges.get("/v1/credits").await);
@@ -166,7 +173,7 @@ async fn a_deposit_is_credited_on_redis() {
 }
 
 /// A folder with a ledger that has a customer with 5 TON: the id and the secret of their key.
-async fn prepared() -> (TempDir, String, String) {
+pub async fn prepared() -> (TempDir, String, String) {
     let data = tempfile::tempdir().expect("a folder");
     let ledger: Arc<dyn Ledger> = Arc::new(open_embedded(data.path()).expect("a ledger"));
     let admin = AdminClient::here(ledger);
@@ -200,7 +207,7 @@ async fn unused_credit_is_withdrawn_by_a_key_that_may() {
     assert_eq!(again, first);
     until_available(&mut exchanges, 3 * TON).await;
 
-    let own = address().to_string();
+    let (own, contract) = (address().to_string(), contract().to_string());
     let typo = friendly.replace('C', "D");
     let flags = Address::basechain([9; 32]).friendly(true, Network::Mainnet);
     for (name, nano, to) in [
@@ -211,6 +218,12 @@ async fn unused_credit_is_withdrawn_by_a_key_that_may() {
         ("w2", TON, "hello"),
         ("w2", TON, &typo),
         ("w2", TON, &own),
+        ("w2", TON, &contract),
+        ("w2", 0, &friendly),
+        ("w2", 9_007_199_254_740_992, &friendly),
+        ("w2", TON, "IQAJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCS2Q"),
+        ("w2", TON, "Ef8zMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzM0vF"),
+        ("w2", TON, "UQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAJKZ"),
         ("w2", TON, &format!("-1:{}", "33".repeat(32))),
         ("w2", TON, &format!("0:{}", "00".repeat(32))),
         ("a b", TON, &friendly),

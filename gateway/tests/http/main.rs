@@ -28,3 +28,4 @@ mod routes;
 mod shares;
 mod usage;
 mod who_may_call;
+mod withdrawals;

@@ -3,26 +3,37 @@
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::ANCHOR_VALUE;
-use super::entry::{Fate, Message, Order, Outcome, Taken};
+use super::message::{Fate, Message, Outcome, Taken};
 use crate::chain::{
     AccountState, Address, Chain, ChainError, Incoming, PAGE_MAX, Position, Transaction, Transfer, Wallet,
 };
 use crate::money::Nano;
 
 /// Payees asked about at a time.
-pub(super) const LOOKUPS: usize = 8;
+pub(crate) const LOOKUPS: usize = 8;
+
+/// One payment of a message: to whom, how much, and what is to become of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Ordered {
+    pub(crate) to: Address,
+    pub(crate) amount: Nano,
+    /// Where to look for what became of it, if it may come back.
+    pub(crate) bounces_after: Option<Position>,
+    /// Whether it is for the contract to do something: then it did not reach it if the contract failed, though that may have
+    /// kept the value.
+    pub(crate) must_run: bool,
+}
 
 /// What became of the seqno of `open`, messages that all have it, now that the wallet is past it. `None` if that cannot be
-/// told yet.
+/// told yet. `ordered` says what a message's order comes to.
 ///
 /// # Errors
 /// What any question fails with; [`ChainError::Damaged`] if the wallet did what it was not told.
-pub(super) async fn reconcile(
+pub(crate) async fn reconcile<O>(
     chain: &dyn Chain,
     wallet: &AccountState,
-    contract: Address,
-    open: &[Message],
+    open: &[Message<O>],
+    ordered: impl Fn(&O) -> Vec<Ordered>,
 ) -> Result<Option<Outcome>, ChainError> {
     let (Some(first), Some(seqno)) = (
         open.iter().min_by_key(|message| message.after),
@@ -34,14 +45,14 @@ pub(super) async fn reconcile(
         return Ok(None);
     }
     let ours = |transaction: &Transaction| {
-        let taken = |message: &&Message| transaction.incoming == Incoming::External(message.hash);
+        let taken = |message: &&Message<O>| transaction.incoming == Incoming::External(message.hash);
         open.iter().find(taken)
     };
     let mut after = first.after;
     loop {
         let page = chain.transactions(wallet.address, after, PAGE_MAX).await?;
         if let Some((message, transaction)) = page.iter().find_map(|one| Some((ours(one)?, one))) {
-            let fates = fates(chain, contract, message, transaction).await?;
+            let fates = fates(chain, &ordered(&message.order), transaction).await?;
             return Ok(fates.map(|payments| Outcome {
                 seqno: message.seqno,
                 taken: Taken::Ours {
@@ -63,46 +74,17 @@ pub(super) async fn reconcile(
     }
 }
 
-/// One payment of a message: to whom, how much, and where to look for what became of it if it may come back.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Ordered {
-    to: Address,
-    amount: Nano,
-    bounces_after: Option<Position>,
-}
-
-fn ordered(message: &Message, contract: Address) -> Vec<Ordered> {
-    match &message.order {
-        Order::Anchor(after) => vec![Ordered {
-            to: contract,
-            amount: ANCHOR_VALUE,
-            bounces_after: Some(*after),
-        }],
-        Order::Pay(payouts) => {
-            let payouts = payouts.iter().map(|payout| Ordered {
-                to: payout.payee,
-                amount: payout.amount,
-                bounces_after: payout.bounces_after,
-            });
-            payouts.collect()
-        }
-    }
-}
-
 async fn fates(
     chain: &dyn Chain,
-    contract: Address,
-    message: &Message,
+    ordered: &[Ordered],
     transaction: &Transaction,
 ) -> Result<Option<Vec<Fate>>, ChainError> {
-    let ordered = ordered(message, contract);
-    let sent = sent(&ordered, &transaction.outgoing)
+    let sent = sent(ordered, &transaction.outgoing)
         .ok_or_else(|| ChainError::damaged("the wallet sent what it was not told to send"))?;
-    let anchors = matches!(message.order, Order::Anchor(_));
     let lookups = ordered
         .iter()
         .zip(sent)
-        .map(|(ordered, sent)| fate(chain, *ordered, sent, anchors));
+        .map(|(ordered, sent)| fate(chain, *ordered, sent));
     let fates: Vec<_> = stream::iter(lookups.collect::<Vec<_>>())
         .buffered(LOOKUPS)
         .try_collect()
@@ -121,12 +103,7 @@ fn sent<'a>(ordered: &[Ordered], outgoing: &'a [Transfer]) -> Option<Vec<Option<
     left.next().is_none().then_some(sent)
 }
 
-async fn fate(
-    chain: &dyn Chain,
-    ordered: Ordered,
-    sent: Option<&Transfer>,
-    anchors: bool,
-) -> Result<Option<Fate>, ChainError> {
+async fn fate(chain: &dyn Chain, ordered: Ordered, sent: Option<&Transfer>) -> Result<Option<Fate>, ChainError> {
     let Some(sent) = sent else {
         return Ok(Some(Fate::Skipped));
     };
@@ -137,8 +114,8 @@ async fn fate(
         let page = chain.transactions(ordered.to, after, PAGE_MAX).await?;
         let got = page.iter().find(|one| took(one, sent));
         if let Some(got) = got {
-            // A transaction that failed and could not afford to send the value back has kept it. An anchor is not there then.
-            let refused = got.returned || (anchors && !got.succeeded());
+            // A transaction that failed and could not afford to send the value back has kept it.
+            let refused = got.returned || (ordered.must_run && !got.succeeded());
             return Ok(Some(if refused {
                 Fate::Returned(got.at)
             } else {
@@ -168,6 +145,7 @@ mod tests {
             to,
             amount,
             bounces_after: None,
+            must_run: false,
         };
         let transfer = Transfer {
             from: Address::basechain([9; 32]),
