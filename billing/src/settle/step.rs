@@ -7,7 +7,7 @@ use futures_util::{StreamExt, TryStreamExt, stream, try_join};
 use super::books::{Books, Round};
 use super::contract::ContractState;
 use super::decide::{Step, View, Waiting, affords, decide, follows, round_costs};
-use super::entry::{Anchored, ClaimedNow, Message, Order, Payout, What};
+use super::entry::{Anchored, ClaimedNow, Message, Order, Outcome, Payout, What};
 use super::leaf::ProviderTag;
 use super::plan::{Basis, Plan};
 use super::reconcile::{LOOKUPS, reconcile};
@@ -50,6 +50,10 @@ pub enum Done {
     Reconciled {
         /// Which seqno.
         seqno: u32,
+        /// How many providers it has paid.
+        payees: usize,
+        /// How much in all.
+        paid: Nano,
     },
     /// Found the anchor in the contract, and wrote down what was claimed by then.
     Anchored {
@@ -68,8 +72,11 @@ impl Settler {
     /// [`SettleError`]
     pub async fn step(&mut self, payees: &Payees) -> Result<Done, SettleError> {
         let mut books = self.read_books().await?;
-        let done = Box::pin(self.act(&mut books, payees)).await?;
+        let begins = books.round().is_none_or(Round::is_over);
+        let view = self.view(begins).await?;
+        let done = Box::pin(self.act(&mut books, &view, payees)).await?;
         self.books = Some(books);
+        self.seen = Some(view);
         Ok(done)
     }
 
@@ -85,17 +92,15 @@ impl Settler {
         planned
     }
 
-    async fn act(&self, books: &mut Books, payees: &Payees) -> Result<Done, SettleError> {
-        let begins = books.round().is_none_or(Round::is_over);
-        let view = self.view(begins).await?;
+    async fn act(&self, books: &mut Books, view: &View, payees: &Payees) -> Result<Done, SettleError> {
         let time = view.head.time;
-        let (what, done) = match decide(books, &view, &self.settings.rules()) {
+        let (what, done) = match decide(books, view, &self.settings.rules()) {
             Step::Wait(why) => return Ok(Done::Waits(why)),
             Step::Send(message) => return self.send(message).await,
-            Step::Plan => match self.plan(books, &view, payees).await? {
+            Step::Plan => match self.plan(books, view, payees).await? {
                 Err(why) => return Ok(Done::Waits(why)),
                 Ok(plan) => {
-                    if let Err(why) = affords(&view, round_costs(&plan)) {
+                    if let Err(why) = affords(view, round_costs(&plan)) {
                         return Ok(Done::Waits(why));
                     }
                     let (count, sum) = plan.sum();
@@ -104,21 +109,34 @@ impl Settler {
                     (What::Plan(plan), Done::Planned { epoch, payees, sum })
                 }
             },
-            Step::SignAnchor(seqno) => self.sign_anchor(books, &view, seqno)?,
-            Step::SignPayouts(seqno) => self.sign_payouts(books, &view, seqno).await?,
+            Step::SignAnchor(seqno) => self.sign_anchor(books, view, seqno)?,
+            Step::SignPayouts(seqno) => self.sign_payouts(books, view, seqno).await?,
             Step::Reconcile => {
                 let open = books.round().map_or(&[][..], Round::open);
                 let found = reconcile(&*self.chain, &view.wallet, self.settings.contract, open).await?;
                 let Some(outcome) = found else {
                     return Ok(Done::Waits(Waiting::UnderWay));
                 };
-                let seqno = outcome.seqno;
-                (What::Outcome(outcome), Done::Reconciled { seqno })
+                return self.reconciled(books, outcome, time).await;
             }
-            Step::NoteAnchor => note_anchor(books, &view)?,
+            Step::NoteAnchor => note_anchor(books, view)?,
         };
         let written = self.append(books, what, time).await?;
         Ok(if written { done } else { Done::Overtaken })
+    }
+
+    async fn reconciled(&self, books: &mut Books, outcome: Outcome, time: u32) -> Result<Done, SettleError> {
+        let paid = |books: &Books| books.round().map(Round::paid).unwrap_or_default();
+        let (seqno, before) = (outcome.seqno, paid(books));
+        if !self.append(books, What::Outcome(outcome), time).await? {
+            return Ok(Done::Overtaken);
+        }
+        let after = paid(books);
+        Ok(Done::Reconciled {
+            seqno,
+            payees: after.0.saturating_sub(before.0),
+            paid: after.1.minus(before.1).unwrap_or_default(),
+        })
     }
 
     /// How the chain stands, and with `epoch` how far the epochs are.
