@@ -15,6 +15,7 @@ mod output;
 mod providers;
 mod reach;
 mod receipts;
+mod settle;
 mod token;
 mod trust;
 mod usage;
@@ -93,6 +94,8 @@ enum Command {
     /// Check or explain the configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Pay providers what the sealed epochs say, and anchor the roots.
+    Settle(settle::Settle),
     /// Run a TON chain on this machine, for trying.
     Devnet(devnet::Devnet),
 }
@@ -146,6 +149,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Epochs(command) => epochs::run(command),
         Command::Receipts(command) => receipts::run(command),
         Command::Config(command) => config::run(command),
+        Command::Settle(command) => settle::run(command),
         Command::Devnet(command) => devnet::run(command),
     };
     match done {

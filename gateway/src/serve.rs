@@ -29,10 +29,11 @@ use crate::request::auth::KeyCache;
 use crate::request::lengths::Lengths;
 use crate::request::live::LiveCalls;
 use crate::request::room::Room as CallRoom;
+use crate::settling::Settlement;
 use crate::telemetry::Telemetry;
 use crate::tokens::{CountingPool, Tokenizers};
 use crate::workers::Workers;
-use crate::{admin, ledger, sealing};
+use crate::{admin, ledger, sealing, settling};
 
 /// Connections the kernel may hold while the acceptor is busy.
 const BACKLOG: i32 = 1024;
@@ -83,6 +84,7 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
         Err(unknown) => tracing::warn!(%unknown, "the epochs could not be looked at"),
     }
     let till = Till::configured(&config.settlement)?;
+    let settlement = Settlement::configured(&config.settlement)?;
     let opened = Opened {
         till,
         ledger,
@@ -115,6 +117,13 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     if let Some(till) = app.till {
         let chain = deposits::chain(&app.config.settlement)?;
         app.tasks.spawn(deposits::watch(app.clone(), till, chain));
+    }
+    settling::addresses::note_configured(&app).await;
+    if let Some(settlement) = settlement {
+        let app = app.clone();
+        app.clone()
+            .tasks
+            .spawn_blocking(move || settling::run(&app, settlement));
     }
     app.tasks.spawn(siblings::exchange(app.clone()));
     app.tasks.spawn(journal::replay(app.clone()));

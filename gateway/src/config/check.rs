@@ -1,6 +1,6 @@
 //! Rules that one value alone cannot show: formats of texts, and settings that contradict each other.
 
-use filature_billing::chain::Address;
+use filature_billing::chain::{Address, BadAddress, WalletKey};
 use filature_provider_sdk::PublicKey;
 use tracing_subscriber::EnvFilter;
 
@@ -123,6 +123,18 @@ impl Rules<'_> {
                 self.refuse("settlement", name, what, "allowed: an address on TON");
             }
         }
+        self.wallet(config);
+        for (name, payout) in config
+            .providers
+            .iter()
+            .filter_map(|one| Some((&one.name, one.payout.as_ref()?)))
+        {
+            // What is wrong on any network was told where it stands.
+            if let Err(error @ BadAddress::Testnet) = Address::parse(payout, settlement.network) {
+                let what = format!("the provider {name:?} is to be paid at {payout:?}: {error}");
+                self.refuse("settlement", "network", what, "allowed: the network of the addresses");
+            }
+        }
         if let Err(error) = deposits::endpoints(settlement) {
             self.refuse(
                 "settlement",
@@ -130,6 +142,28 @@ impl Rules<'_> {
                 error.to_string(),
                 "allowed: URLs such as https://toncenter.com",
             );
+        }
+    }
+
+    fn wallet(&mut self, config: &Config) {
+        let settlement = &config.settlement;
+        let name = match (&settlement.wallet_key_file, &settlement.wallet_key) {
+            (None, None) => return,
+            (Some(_), None) => "wallet_key_file",
+            (None, Some(_)) => "wallet_key",
+            (Some(_), Some(_)) => {
+                let what = "stands beside settlement.wallet_key_file".to_owned();
+                return self.refuse("settlement", "wallet_key", what, "allowed: one of the two");
+            }
+        };
+        // Never quoted.
+        if let Some(Err(error)) = settlement.wallet_key.as_deref().map(WalletKey::check) {
+            let allowed = "allowed: the 24 words of a wallet, or 64 hexadecimal digits";
+            self.refuse("settlement", name, error.to_string(), allowed);
+        }
+        if settlement.contract.is_none() {
+            let what = "is of no use without settlement.contract".to_owned();
+            self.refuse("settlement", name, what, "set the contract that the wallet anchors in");
         }
     }
 

@@ -1,6 +1,7 @@
 //! From a call to a proof that anybody can check: real gateways on both ledgers, their epochs and receipts, verified by
 //! the command line and by the Python of `docs/verify-receipt.md`.
 
+mod chain;
 #[path = "../faults/caller/client.rs"]
 #[expect(dead_code, reason = "the kill tests use more of it")]
 mod client;
@@ -17,6 +18,7 @@ mod operator;
 #[expect(dead_code, reason = "the kill tests use more of it")]
 mod process;
 mod receipts;
+mod settlement;
 mod turns;
 #[path = "../faults/wait.rs"]
 mod wait;
