@@ -1,6 +1,8 @@
 //! A devnet that is a process, reached over HTTP; a wallet on it, and the settlement contract of that wallet.
 
+use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use filature_billing::Nano;
@@ -10,8 +12,6 @@ use filature_billing::chain::{
 };
 use filature_billing::settle::{Anchor, Parties, Terms, last_anchor};
 
-use crate::home::free_port;
-use crate::house::House;
 use crate::process::Process;
 
 const TON: u64 = 1_000_000_000;
@@ -43,15 +43,14 @@ pub fn account(id: u8) -> Address {
 }
 
 impl TheChain {
-    /// A chain whose wallet has 100 TON.
-    pub async fn start(house: &House) -> Self {
-        let port = free_port();
+    /// A chain on this port, run by the program `filature`, whose wallet has 100 TON. Files are in `home`.
+    pub async fn start(home: &Path, filature: &Path, port: u16) -> Self {
         let ((_, wallet), (stranger_key, stranger)) = (self::wallet(SEED), self::wallet(2));
         let listen = format!("127.0.0.1:{port}");
         let gift = |to: &Wallet, ton: u64| format!("{}={ton}", to.address());
         let (own, others) = (gift(&wallet, 100), gift(&stranger, 1_000));
         let args = ["devnet", "--listen", &listen, "--faucet", &own, "--faucet", &others];
-        let mut devnet = house.run("devnet", &args);
+        let mut devnet = Process::start(home, "devnet", filature, &args.map(str::to_owned));
         devnet.wait_for_line("endpoint");
         let url = format!("http://{listen}");
         let endpoint = Endpoint::parse(&url, Some("secret")).expect("a URL");
@@ -70,14 +69,18 @@ impl TheChain {
             init: Some(init),
             ..Payment::new(contract, nano(100 * TON))
         };
-        let key_file = house.path("wallet.key");
-        let mut file = std::fs::OpenOptions::new();
-        let file = file.write(true).create_new(true).mode(0o600).open(&key_file);
-        std::io::Write::write_all(&mut file.expect("a file"), hex::encode([SEED; 32]).as_bytes()).expect("written");
+        let key_file = home.join("wallet.key");
+        let file = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&key_file);
+        let written = file.expect("a file").write_all(hex::encode([SEED; 32]).as_bytes());
+        written.expect("written");
         let the_chain = Self {
             contract,
             wallet,
-            key_file,
+            key_file: key_file.display().to_string(),
             url,
             chain,
             _devnet: devnet,
@@ -88,10 +91,16 @@ impl TheChain {
 
     /// What a settler is told of it.
     pub fn settings(&self) -> Vec<String> {
+        let mut settings = self.settings_without_key();
+        settings.extend(["--settlement-wallet-key-file".to_owned(), self.key_file.clone()]);
+        settings
+    }
+
+    /// What a gateway is told of it that pays nobody, but asks providers where they are paid.
+    pub fn settings_without_key(&self) -> Vec<String> {
         let pairs = [
             ("network", "testnet".to_owned()),
             ("contract", self.contract.to_string()),
-            ("wallet-key-file", self.key_file.clone()),
             ("endpoints", self.url.clone()),
             ("api-key", "secret".to_owned()),
             ("poll-every-ms", "100".to_owned()),

@@ -177,6 +177,11 @@ impl House {
         self.home.path().join(name).display().to_string()
     }
 
+    /// The house's folder.
+    pub fn folder(&self) -> &Path {
+        self.home.path()
+    }
+
     /// Writes a file into the house's folder and returns its path.
     pub fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
         let path = self.path(name);

@@ -13,6 +13,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::{TheChain, account, wallet};
+use crate::home::{free_port, program};
 use crate::house::{House, Kind, Place, Ran};
 
 /// The model that only providers behind tunnels serve.
@@ -40,18 +41,8 @@ impl Paid {
         let payout = format!("payout = {:?}", account(OWN).friendly(false, Network::Testnet));
         let house = House::paid(kind, &payout).await;
         let place = house.place("one");
-        let chain = TheChain::start(&house).await;
+        let chain = TheChain::start(house.folder(), &program("filature"), free_port()).await;
         Self { house, place, chain }
-    }
-
-    /// The settings of a gateway that pays nobody, but asks providers where they are paid.
-    fn unpaid(&self) -> Vec<String> {
-        let settings = self.chain.settings();
-        let key = settings.iter().position(|word| word == "--settlement-wallet-key-file");
-        let key = key.expect("it is there");
-        let mut settings = settings;
-        settings.drain(key..key + 2);
-        settings
     }
 
     async fn fleet(&self) -> Fleet {
@@ -189,7 +180,7 @@ async fn redis_a_gateway_pays_what_the_epochs_say() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn embedded_a_process_of_its_own_pays_beside_a_gateway_that_does_not() {
     let paid = Paid::new(Kind::Embedded).await;
-    let settings = paid.unpaid();
+    let settings = paid.chain.settings_without_key();
     let gateway = paid
         .house
         .gateway(&paid.place, 100, &words(&settings).collect::<Vec<_>>())
@@ -269,7 +260,7 @@ async fn redis_two_settlers_at_once_pay_once() {
     paid.all_paid(&fleet).await;
     let beside = paid.house.run("settle", &args);
     gateway.kill();
-    let unpaid = paid.unpaid();
+    let unpaid = paid.chain.settings_without_key();
     let gateway = paid
         .house
         .gateway(&paid.place, 100, &words(&unpaid).collect::<Vec<_>>())
@@ -283,7 +274,7 @@ async fn redis_two_settlers_at_once_pay_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn embedded_what_is_wrong_with_a_settler_is_told() {
     let paid = Paid::new(Kind::Embedded).await;
-    let settings = paid.unpaid();
+    let settings = paid.chain.settings_without_key();
     let gateway = paid
         .house
         .gateway(&paid.place, 100, &words(&settings).collect::<Vec<_>>())
@@ -372,7 +363,7 @@ async fn refusal(paid: &Paid, payout: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn embedded_an_agent_hears_what_is_wrong_with_its_payout_address() {
     let paid = Paid::new(Kind::Embedded).await;
-    let mut settings = paid.unpaid();
+    let mut settings = paid.chain.settings_without_key();
     let network = settings.iter().position(|word| word == "testnet").expect("it is there");
     settings[network] = "mainnet".to_owned();
     let file = paid.house.path("filature.toml");

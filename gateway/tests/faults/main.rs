@@ -13,6 +13,8 @@ mod attraction;
 mod books;
 mod caller;
 mod cancel;
+#[path = "../epochs/chain.rs"]
+mod chain;
 mod chaos;
 mod crowd;
 mod disk;
