@@ -19,18 +19,22 @@ mod leaf;
 mod payees;
 mod plan;
 mod reconcile;
+mod report;
 mod step;
 
 pub use self::books::{BadEntry, Books, Round, Stage};
 use self::contract::ANCHOR_VALUE;
 pub use self::contract::{
-    Anchor, ContractMoney, ContractState, Parties, Terms, claimed_of, contract_money, last_anchor,
+    Anchor, Contest, ContractMoney, ContractState, Parties, Terms, claimed_of, contract_money, last_anchor,
 };
 pub use self::decide::{Rules, Step, View, Waiting, decide};
-pub use self::entry::{Anchored, ClaimedNow, Entry, Fate, Message, Order, Outcome, Payout, Taken, What};
+pub use self::entry::{
+    Anchored, ClaimedNow, Entry, Fate, Message, Objection, Objections, Order, Outcome, Payout, Taken, What,
+};
 pub use self::leaf::{Leaf, LeafProof, Payables, ProviderTag};
 pub use self::payees::{Named, Payees, PayoutNames, note_payout, payout_names};
 pub use self::plan::{Basis, Before, Plan, PlanError, Returned, Row};
+pub use self::report::{Ordered, OrderedState, Owed, OwedList, WhyOwed, owed, payments};
 pub use self::step::Done;
 
 use std::sync::Arc;

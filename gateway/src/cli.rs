@@ -12,6 +12,7 @@ mod flags;
 mod keys;
 mod limits;
 mod output;
+mod payouts;
 mod providers;
 mod reach;
 mod receipts;
@@ -96,6 +97,9 @@ enum Command {
     Config(config::ConfigCommand),
     /// Pay providers what the sealed epochs say, and anchor the roots.
     Settle(settle::Settle),
+    /// Show who was paid, and who waits for what.
+    #[command(subcommand)]
+    Payouts(payouts::Payouts),
     /// Run a TON chain on this machine, for trying.
     Devnet(devnet::Devnet),
 }
@@ -150,6 +154,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Receipts(command) => receipts::run(command),
         Command::Config(command) => config::run(command),
         Command::Settle(command) => settle::run(command),
+        Command::Payouts(command) => payouts::run(command),
         Command::Devnet(command) => devnet::run(command),
     };
     match done {

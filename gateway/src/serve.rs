@@ -100,7 +100,11 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     }
     let admin = match app.config.ledger.redis {
         Some(_) => None, // whoever can reach Redis needs no socket
-        None => Some(admin::listen(&data, app.ledger.clone(), app.stop.ended.clone())?),
+        None => Some(admin::listen(
+            &data,
+            (app.ledger.clone(), app.epochs.store.clone()),
+            app.stop.ended.clone(),
+        )?),
     };
     if let Some(admin) = admin {
         app.tasks.spawn(admin);
@@ -108,10 +112,10 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     if let Some(listener) = admin_listener {
         tracing::info!(listen = %listener.local_addr()?, "the admin API serves");
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let ledger = app.ledger.clone();
+        let (ledger, epochs) = (app.ledger.clone(), app.epochs.store.clone());
         let (tasks, stop) = (app.tasks.clone(), app.stop.ended.clone());
         app.tasks
-            .spawn(admin::serve(listener, AdminApi { ledger, tokens }, tasks, stop));
+            .spawn(admin::serve(listener, AdminApi { ledger, epochs, tokens }, tasks, stop));
     }
     app.tasks.spawn(keep_holds(app.clone()));
     if let Some(till) = app.till {

@@ -2,8 +2,10 @@
 //! the epochs say, and the books equal the chain.
 
 mod claims;
+mod contests;
 mod crash;
 mod faults;
 mod history;
+mod report;
 mod rounds;
 mod world;

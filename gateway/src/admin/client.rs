@@ -88,7 +88,11 @@ impl AdminClient {
     pub fn here(ledger: Arc<dyn Ledger>) -> Self {
         let operator = user::this();
         Self {
-            transport: Transport::Here(router(Desk { ledger, operator })),
+            transport: Transport::Here(router(Desk {
+                ledger,
+                epochs: None,
+                operator,
+            })),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What goes over the admin socket and the admin API. Amounts are integers in nano, times are Unix milliseconds.
 
 use filature_billing::chain::Address;
+use filature_billing::settle::{Ordered, OwedList};
 use filature_billing::{
     Account, AccountId, Admission, AuditEntry, Budget, Cursor, Day, Earnings, KeyLimits, KeyRecord, KeyUse, Nano,
     Period, ProviderId, Totals, Uncredited, Usage, Withdrawal,
@@ -280,6 +281,23 @@ pub struct AskedTurn {
 pub struct Turn {
     /// Whether it is the asker's turn now.
     pub yours: bool,
+}
+
+/// Answer of `GET /payouts`: payments of whole rounds, the last first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Payouts {
+    /// The payments.
+    pub payouts: Vec<Ordered>,
+    /// What leads to the rounds before; absent at the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
+}
+
+/// Answer of `GET /payouts/owed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwedPayouts {
+    /// Who is owed what as of the last plan, and why it waits; `null` before the first.
+    pub plan: Option<OwedList>,
 }
 
 /// Answer of `GET /payees`: those who have earned something and said where they are paid, ordered by provider.

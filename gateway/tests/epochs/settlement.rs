@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use filature_billing::chain::{Address, Network};
+use filature_gateway::admin::{AdminClient, SOCKET};
 use filature_loadtest::engine::{Engine, EngineSettings};
 use filature_loadtest::fleet::{Fleet, FleetSettings};
 use filature_provider_sdk::agent::{self, AgentSettings};
@@ -113,6 +114,45 @@ impl Paid {
             .collect()
     }
 
+    /// The books tell the operator who was paid what, and that nobody waits: on the command line and by the admin API.
+    async fn books_say(&self, earned: &BTreeMap<Address, u64>) {
+        let store = self.place.data.join("epochs").display().to_string();
+        let json = |args: &[&str]| -> Value {
+            let ran = self
+                .house
+                .filature(&[&["payouts"], args, &["--store", &store, "--json"]].concat());
+            serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{} {}", ran.out, ran.err))
+        };
+        let listed = json(&["list"]);
+        let payouts = listed["payouts"].as_array().expect("a list");
+        let told: BTreeMap<Address, u64> = payouts
+            .iter()
+            .map(|one| {
+                assert_eq!(one["state"], "paid");
+                let payee = one["payee"].as_str().expect("an address").parse();
+                (payee.expect("an address"), one["amount"].as_u64().expect("nano"))
+            })
+            .collect();
+        assert_eq!(told, *earned);
+        let owed = json(&["owed"]);
+        assert_eq!(owed["plan"]["owed"], Value::Array(vec![]));
+        let table = self.house.filature(&["payouts", "list", "--store", &store]);
+        let message = payouts[0]["message"].as_str().expect("a hash");
+        assert!(
+            table.out.contains(message) && table.out.contains(" paid "),
+            "{}",
+            table.out
+        );
+
+        let admin = AdminClient::connect(&self.place.data.join(SOCKET))
+            .await
+            .expect("a gateway");
+        let by_api = admin.payouts(None, 100).await.expect("payouts");
+        assert_eq!(serde_json::to_value(&by_api).expect("JSON"), listed);
+        let by_api = admin.owed().await.expect("what is owed");
+        assert_eq!(serde_json::to_value(&by_api).expect("JSON"), owed);
+    }
+
     /// Runs `filature settle` with the gateway's settings.
     fn settle(&self, more: &[&str]) -> Ran {
         self.settle_as(&[], more)
@@ -218,6 +258,7 @@ async fn embedded_a_process_of_its_own_pays_beside_a_gateway_that_does_not() {
         (Some(count as u64), Some(sum))
     );
     paid.all_paid(&fleet).await;
+    paid.books_say(&earned).await;
     let again = paid.settle(&["--once"]);
     assert_eq!(
         (again.code, again.out.as_str()),

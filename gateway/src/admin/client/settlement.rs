@@ -1,8 +1,8 @@
-//! What a settler asks.
+//! What a settler asks, and what settlement's books say.
 
 use http::Method;
 
-use super::super::wire::{AskedTurn, PayeeList, Turn};
+use super::super::wire::{AskedTurn, OwedPayouts, PayeeList, Payouts, Turn};
 use super::{AdminClient, AdminError};
 
 impl AdminClient {
@@ -26,5 +26,22 @@ impl AdminClient {
     /// [`AdminError`].
     pub async fn payees(&self) -> Result<PayeeList, AdminError> {
         self.get("/payees").await
+    }
+
+    /// Payments of as many rounds as make `max` of them, the last first, before what another answer's `next` says.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn payouts(&self, before: Option<u64>, max: usize) -> Result<Payouts, AdminError> {
+        let before = before.map_or_else(String::new, |before| format!("before={before}&"));
+        self.get(&format!("/payouts?{before}max={max}")).await
+    }
+
+    /// Who is owed what as of the last round, and why it waits.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn owed(&self) -> Result<OwedPayouts, AdminError> {
+        self.get("/payouts/owed").await
     }
 }
