@@ -1,10 +1,10 @@
 //! Settlement's books, as far as they matter now: the last round. Decides which entry may follow which; an entry that may
 //! not is refused, whoever wrote it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::contract::Anchor;
-use super::entry::{Anchored, Entry, Fate, Message, Order, Outcome, Payout, Taken, What};
+use super::entry::{Anchored, Entry, Fate, Message, Objection, Order, Outcome, Payout, Taken, What};
 use super::plan::{Before, Plan, Returned, Row};
 use crate::hash::Hash;
 use crate::id::ProviderId;
@@ -34,6 +34,8 @@ pub struct Round {
     seqno_min: u32,
     /// What became of payments.
     settled: BTreeMap<ProviderId, Settled>,
+    /// Contests that the contract was told an objection to, whatever it made of it.
+    objected: BTreeSet<Objection>,
 }
 
 /// How far a round is.
@@ -186,6 +188,7 @@ impl Round {
             stage: Stage::Planned,
             open: Vec::new(),
             settled: BTreeMap::new(),
+            objected: BTreeSet::new(),
         }
     }
 
@@ -228,12 +231,22 @@ impl Round {
     /// Whether nothing is left to do.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        let done = match self.stage {
+        self.is_done() && self.open.is_empty()
+    }
+
+    /// Whether nobody is left to be paid. What was signed since then objects to contests.
+    fn is_done(&self) -> bool {
+        match self.stage {
             Stage::Planned | Stage::Landed => false,
             Stage::Refused => true,
             Stage::Paying(_) => self.due().next().is_none(),
-        };
-        done && self.open.is_empty()
+        }
+    }
+
+    /// Contests that the contract was told an objection to.
+    #[must_use]
+    pub const fn objected(&self) -> &BTreeSet<Objection> {
+        &self.objected
     }
 
     /// Who is still to be paid, where, and how much.
@@ -299,6 +312,7 @@ impl Round {
         let fits = match &message.order {
             Order::Anchor(_) => matches!(self.stage, Stage::Planned),
             Order::Pay(payouts) => self.owes(payouts),
+            Order::Object(objections) => self.is_done() && !objections.contests.is_empty(),
         };
         if !fits {
             return Err("it orders what is not due");
@@ -329,6 +343,10 @@ impl Round {
                 Order::Pay(payouts) => {
                     let payouts = payouts.clone();
                     self.end_payouts(&payouts, payments, time)?;
+                }
+                Order::Object(objections) => {
+                    let contests = objections.contests.clone();
+                    self.end_objections(contests, payments)?;
                 }
             }
         }
@@ -365,6 +383,17 @@ impl Round {
             };
             self.settled.insert(payout.provider.clone(), settled);
         }
+        Ok(())
+    }
+
+    fn end_objections(&mut self, contests: Vec<Objection>, fates: &[Fate]) -> Result<(), &'static str> {
+        if contests.len() != fates.len() {
+            return Err("it tells of more or fewer objections than were ordered");
+        }
+        let told = contests.into_iter().zip(fates);
+        // The wallet could not afford it: to be sent again.
+        let told = told.filter(|(_, fate)| !matches!(fate, Fate::Skipped));
+        self.objected.extend(told.map(|(contest, _)| contest));
         Ok(())
     }
 

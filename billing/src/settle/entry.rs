@@ -65,6 +65,26 @@ pub enum Order {
     Anchor(Position),
     /// To pay.
     Pay(Vec<Payout>),
+    /// To object to contests that ask for what was paid.
+    Object(Objections),
+}
+
+/// Contests that are objected to.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Objections {
+    /// The contract's last transaction when the message was signed.
+    pub after: Position,
+    /// Which contests.
+    pub contests: Vec<Objection>,
+}
+
+/// A contest that is objected to.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct Objection {
+    /// Whose.
+    pub provider: ProviderId,
+    /// Until when that can be done, in Unix seconds: with the provider, this names the contest.
+    pub deadline: u32,
 }
 
 /// One payment of a message.

@@ -4,6 +4,7 @@
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::ANCHOR_VALUE;
+use super::contract::OBJECT_VALUE;
 use super::entry::{Fate, Message, Order, Outcome, Taken};
 use crate::chain::{
     AccountState, Address, Chain, ChainError, Incoming, PAGE_MAX, Position, Transaction, Transfer, Wallet,
@@ -86,6 +87,14 @@ fn ordered(message: &Message, contract: Address) -> Vec<Ordered> {
             });
             payouts.collect()
         }
+        Order::Object(objections) => {
+            let one = Ordered {
+                to: contract,
+                amount: OBJECT_VALUE,
+                bounces_after: Some(objections.after),
+            };
+            vec![one; objections.contests.len()]
+        }
     }
 }
 
@@ -98,11 +107,11 @@ async fn fates(
     let ordered = ordered(message, contract);
     let sent = sent(&ordered, &transaction.outgoing)
         .ok_or_else(|| ChainError::damaged("the wallet sent what it was not told to send"))?;
-    let anchors = matches!(message.order, Order::Anchor(_));
+    let tells = !matches!(message.order, Order::Pay(_));
     let lookups = ordered
         .iter()
         .zip(sent)
-        .map(|(ordered, sent)| fate(chain, *ordered, sent, anchors));
+        .map(|(ordered, sent)| fate(chain, *ordered, sent, tells));
     let fates: Vec<_> = stream::iter(lookups.collect::<Vec<_>>())
         .buffered(LOOKUPS)
         .try_collect()
@@ -125,7 +134,7 @@ async fn fate(
     chain: &dyn Chain,
     ordered: Ordered,
     sent: Option<&Transfer>,
-    anchors: bool,
+    tells: bool,
 ) -> Result<Option<Fate>, ChainError> {
     let Some(sent) = sent else {
         return Ok(Some(Fate::Skipped));
@@ -137,8 +146,8 @@ async fn fate(
         let page = chain.transactions(ordered.to, after, PAGE_MAX).await?;
         let got = page.iter().find(|one| took(one, sent));
         if let Some(got) = got {
-            // A transaction that failed and could not afford to send the value back has kept it. An anchor is not there then.
-            let refused = got.returned || (anchors && !got.succeeded());
+            // A transaction that failed and could not afford to send the value back has kept it. What the contract was to be told is not there then.
+            let refused = got.returned || (tells && !got.succeeded());
             return Ok(Some(if refused {
                 Fate::Returned(got.at)
             } else {

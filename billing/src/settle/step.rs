@@ -5,9 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use futures_util::{StreamExt, TryStreamExt, stream, try_join};
 
 use super::books::{Books, Round};
-use super::contract::ContractState;
+use super::contract::{ContractState, OBJECT_VALUE, objection};
 use super::decide::{Step, View, Waiting, affords, decide, follows, round_costs};
-use super::entry::{Anchored, ClaimedNow, Message, Order, Outcome, Payout, What};
+use super::entry::{Anchored, ClaimedNow, Message, Objection, Objections, Order, Outcome, Payout, What};
 use super::leaf::ProviderTag;
 use super::plan::{Basis, Plan};
 use super::reconcile::{LOOKUPS, reconcile};
@@ -38,6 +38,13 @@ pub enum Done {
         seqno: u32,
         /// How many payments it makes; an anchor is one.
         payments: usize,
+    },
+    /// Signed an objection to contests and wrote it down.
+    Objects {
+        /// For which seqno of the wallet.
+        seqno: u32,
+        /// How many contests.
+        contests: usize,
     },
     /// Sent a message, for the first time or again.
     Sent {
@@ -111,6 +118,7 @@ impl Settler {
             },
             Step::SignAnchor(seqno) => self.sign_anchor(books, view, seqno)?,
             Step::SignPayouts(seqno) => self.sign_payouts(books, view, seqno).await?,
+            Step::SignObjections(seqno, contests) => self.sign_objections(books, view, seqno, contests)?,
             Step::Reconcile => {
                 let open = books.round().map_or(&[][..], Round::open);
                 let found = reconcile(&*self.chain, &view.wallet, self.settings.contract, open).await?;
@@ -224,6 +232,34 @@ impl Settler {
             ..Payment::new(plan.contract, ANCHOR_VALUE)
         };
         self.sign(&[payment], Order::Anchor(contract.last), view, seqno)
+    }
+
+    fn sign_objections(
+        &self,
+        books: &Books,
+        view: &View,
+        seqno: u32,
+        contests: Vec<Objection>,
+    ) -> Result<(What, Done), SettleError> {
+        let (Some(round), Some(contract)) = (books.round(), &view.contract) else {
+            return Err(nothing_to_sign());
+        };
+        let payment = |contest: &Objection| {
+            let body = objection(&ProviderTag::of(&contest.provider), round.number());
+            Ok(Payment {
+                bounce: true,
+                body: body.map_err(|error| SettleError::Form(error.to_string()))?,
+                ..Payment::new(round.plan().contract, OBJECT_VALUE)
+            })
+        };
+        let payments = contests.iter().map(payment).collect::<Result<Vec<_>, SettleError>>()?;
+        let objections = Objections {
+            after: contract.last,
+            contests,
+        };
+        let count = objections.contests.len();
+        let (message, _) = self.sign(&payments, Order::Object(objections), view, seqno)?;
+        Ok((message, Done::Objects { seqno, contests: count }))
     }
 
     async fn sign_payouts(&self, books: &Books, view: &View, seqno: u32) -> Result<(What, Done), SettleError> {

@@ -55,6 +55,10 @@ impl Work {
                 tracing::info!(epoch, payees, %sum, "a round of payouts is planned");
             }
             Done::Signed { seqno, payments } => tracing::debug!(seqno, payments, "a message is signed and kept"),
+            Done::Objects { contests, .. } => tracing::warn!(
+                contests,
+                "providers contest that they were paid what the books say they were; settlement objects, and the arbiter decides"
+            ),
             Done::Anchored { epoch } => {
                 tracing::info!(epoch, "the roots of an epoch are in the contract");
                 self.tell_end();
