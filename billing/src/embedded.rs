@@ -440,6 +440,21 @@ impl Ledger for EmbeddedLedger {
         self.read(|store| store.admissions()).await
     }
 
+    async fn name_payout(&self, provider: &ProviderId, from: Option<&str>, to: &str) -> Result<bool, LedgerError> {
+        check_text(to, "where a provider is paid")?;
+        let entry = Entry::NamePayout {
+            provider: provider.clone(),
+            from: from.map(ToOwned::to_owned),
+            to: to.to_owned(),
+        };
+        Ok(self.shared.enqueue(entry)?.wait().await?.fresh)
+    }
+
+    async fn payout_names(&self, providers: &[ProviderId]) -> Result<Vec<Option<String>>, LedgerError> {
+        let providers = providers.to_vec();
+        self.read(move |store| store.payout_names(&providers)).await
+    }
+
     async fn earnings(&self) -> Result<Vec<Earnings>, LedgerError> {
         Ok(self.shared.state().earnings())
     }

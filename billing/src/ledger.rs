@@ -318,6 +318,19 @@ pub trait Ledger: Send + Sync + 'static {
     /// What any step may fail with.
     async fn admissions(&self) -> Result<Vec<(ProviderId, Admission)>, LedgerError>;
 
+    /// Writes down where a provider is to be paid, in the words of whoever asks, if `from` is what stands there. False, and
+    /// nothing done, if it is not. Repeated when `to` stands there, it is true. Returns once that is as durable as a post.
+    ///
+    /// # Errors
+    /// [`LedgerError::TooLarge`] for texts above 256 bytes and beyond 262,144 providers, and what any step may fail with.
+    async fn name_payout(&self, provider: &ProviderId, from: Option<&str>, to: &str) -> Result<bool, LedgerError>;
+
+    /// What stands there of each of these providers, in their order. `None` of one of whom nothing was written down.
+    ///
+    /// # Errors
+    /// What any step may fail with.
+    async fn payout_names(&self, providers: &[ProviderId]) -> Result<Vec<Option<String>>, LedgerError>;
+
     /// What each provider has earned, ordered by provider.
     ///
     /// # Errors
@@ -345,6 +358,8 @@ pub(crate) const AUDIT_MAX: u64 = 1_000_000;
 
 /// Most providers that operators can have said something of.
 pub(crate) const ADMISSIONS_MAX: u64 = 65_536;
+/// Most providers of whom it is written down where they are paid: some 60 MB.
+pub(crate) const PAYOUT_NAMES_MAX: u64 = 262_144;
 /// Longest name, note or deposit id, in bytes.
 const TEXT_BYTES_MAX: usize = 256;
 

@@ -11,6 +11,7 @@ mod connection;
 mod holds;
 mod keys;
 mod link;
+mod payout_names;
 mod posts;
 mod replicas;
 mod rows;
@@ -383,6 +384,14 @@ impl Ledger for RedisLedger {
 
     async fn admissions(&self) -> Result<Vec<(ProviderId, Admission)>, LedgerError> {
         admissions::all(&self.connection).await
+    }
+
+    async fn name_payout(&self, provider: &ProviderId, from: Option<&str>, to: &str) -> Result<bool, LedgerError> {
+        payout_names::name(&self.connection, provider, from, to).await
+    }
+
+    async fn payout_names(&self, providers: &[ProviderId]) -> Result<Vec<Option<String>>, LedgerError> {
+        payout_names::of(&self.connection, providers).await
     }
 
     async fn earnings(&self) -> Result<Vec<Earnings>, LedgerError> {

@@ -20,6 +20,7 @@ mod entry;
 mod leaf;
 mod payees;
 mod plan;
+mod report;
 mod standing;
 mod step;
 
@@ -28,19 +29,23 @@ pub use self::claim::{BadLeaf, ProvenLeaf, transfer_link};
 pub use self::contest::{Contest, ContestOrder, contest_of};
 use self::contract::ANCHOR_VALUE;
 pub use self::contract::{
-    Anchor, ContractMoney, ContractState, Parties, Terms, claimed_of, contract_money, last_anchor,
+    Anchor, ContractMoney, ContractState, OpenContest, Parties, Terms, claimed_of, contract_money, last_anchor,
 };
 pub use self::decide::{Rules, Step, View, Waiting, decide};
-pub use self::entry::{Anchored, ClaimedNow, Entry, Fate, Message, Order, Outcome, Payout, Taken, What};
+pub use self::entry::{
+    Anchored, ClaimedNow, Entry, Fate, Message, Objection, Objections, Order, Outcome, Payout, Taken, What,
+};
 pub use self::leaf::{Leaf, LeafProof, Payables, ProviderTag};
-pub use self::payees::{Named, Payees, PayoutNames};
+pub use self::payees::{Named, Payees, PayoutNames, note_payout, payout_names};
 pub use self::plan::{Basis, Before, Plan, PlanError, Returned, Row};
 pub use self::standing::{KeptAnchor, Stakes, Standing};
+pub use self::report::{Ordered, OrderedState, Owed, OwedList, WhyOwed, owed, payments};
 pub use self::step::Done;
 
 use std::sync::Arc;
 
 use crate::chain::{Address, Chain, ChainError, Wallet, WalletError, WalletKey};
+use crate::hash::Hash;
 use crate::ledger::{Ledger, LedgerError};
 use crate::money::Nano;
 use crate::objects::{EpochStore, Journal, StoreError};
@@ -135,6 +140,35 @@ impl From<BooksError> for SettleError {
     }
 }
 
+/// Why a wallet cannot settle with a contract.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Unfit {
+    /// Nothing is deployed there.
+    #[error("there is no contract at {0}")]
+    Nothing(Address),
+    /// Another contract.
+    #[error("what is deployed at {at} is not the settlement contract of this version: its code has the hash {found}")]
+    Code {
+        /// Where.
+        at: Address,
+        /// The hash of its code.
+        found: Hash,
+    },
+    /// It is somebody else's.
+    #[error(
+        "the contract at {at} takes anchors from {operator}, and the wallet's key is that of {wallet}: give the key of its \
+         operator, or have its owner name this wallet"
+    )]
+    Operator {
+        /// Where.
+        at: Address,
+        /// Who may anchor there.
+        operator: Address,
+        /// Whose key was given.
+        wallet: Address,
+    },
+}
+
 /// Settles the epochs of one store from one wallet through one contract.
 pub struct Settler {
     chain: Arc<dyn Chain>,
@@ -147,6 +181,8 @@ pub struct Settler {
     settings: SettleSettings,
     /// `None` until they were read, and again when a step failed.
     books: Option<Books>,
+    /// How the chain stood at the last step.
+    seen: Option<View>,
 }
 
 impl Settler {
@@ -169,6 +205,7 @@ impl Settler {
             key,
             settings,
             books: None,
+            seen: None,
         }
     }
 
@@ -176,6 +213,39 @@ impl Settler {
     #[must_use]
     pub const fn wallet(&self) -> &Wallet {
         &self.wallet
+    }
+
+    /// How the chain stood at the last step that was done.
+    #[must_use]
+    pub const fn seen(&self) -> Option<&View> {
+        self.seen.as_ref()
+    }
+
+    /// The books as they stood then.
+    #[must_use]
+    pub const fn known(&self) -> Option<&Books> {
+        self.books.as_ref()
+    }
+
+    /// Whether the settings' contract is one that this wallet settles with.
+    ///
+    /// # Errors
+    /// What any question to the chain fails with.
+    pub async fn check(&self) -> Result<Result<(), Unfit>, ChainError> {
+        let account = self.chain.account(self.settings.contract).await?;
+        let at = account.address;
+        let Some(contract) = ContractState::read(&account)? else {
+            return Ok(Err(match account.code_hash {
+                Some(found) => Unfit::Code { at, found },
+                None => Unfit::Nothing(at),
+            }));
+        };
+        let (operator, wallet) = (contract.operator, self.wallet.address());
+        Ok(if operator == wallet {
+            Ok(())
+        } else {
+            Err(Unfit::Operator { at, operator, wallet })
+        })
     }
 
     /// Pauses settlement, or lets it go on.

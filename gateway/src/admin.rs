@@ -26,8 +26,8 @@ pub use socket::{SOCKET, listen};
 pub use token::{AdminToken, BadAdminToken, Tokens, generate as generate_token};
 pub use wire::{
     Accounts, Admittance, Admitted, Audit, Audited, Books, BudgetPatch, CreatedKey, Credit, Credited, KeyPatch,
-    KeyShown, Keys, LimitsPatch, NewAccount, NewKey, NewWithdrawal, Providers, Return, UncreditedList, UncreditedOne,
-    UsageOf, Withdrawals,
+    KeyShown, Keys, LimitsPatch, NewAccount, NewKey, NewWithdrawal, OwedPayouts, PayeeList, PayeeOne, Payouts,
+    Providers, Return, UncreditedList, UncreditedOne, UsageOf, Withdrawals,
 };
 
 #[cfg(test)]

@@ -17,11 +17,13 @@ mod leaf;
 mod limits;
 mod onchain;
 mod output;
+mod payouts;
 mod providers;
 mod published;
 mod purse;
 mod reach;
 mod receipts;
+mod settle;
 mod token;
 mod trust;
 mod usage;
@@ -113,6 +115,11 @@ enum Command {
     /// Make a wallet on TON, or show the address of one.
     #[command(subcommand)]
     Wallet(wallet::WalletCommand),
+    /// Pay providers what the sealed epochs say, and anchor the roots.
+    Settle(settle::Settle),
+    /// Show who was paid, and who waits for what.
+    #[command(subcommand)]
+    Payouts(payouts::Payouts),
     /// Run a TON chain on this machine, for trying.
     Devnet(devnet::Devnet),
 }
@@ -170,6 +177,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Contest(command) => contest::run(command),
         Command::Config(command) => config::run(command),
         Command::Wallet(command) => wallet::run(command),
+        Command::Settle(command) => settle::run(command),
+        Command::Payouts(command) => payouts::run(command),
         Command::Devnet(command) => devnet::run(command),
     };
     match done {

@@ -4,7 +4,7 @@
 //! path of a call, [`fleet`] holds the providers it can reach, [`journal`] keeps posts the
 //! ledger cannot take yet, [`epochs`] and [`sealing`] put receipts where anybody can check them, [`reject`] is the closed
 //! list of what callers are told when a call fails. [`usage`] sums up what accounts used, [`deposits`] watches what is
-//! paid in and [`withdrawals`] pays out, both in [`turns`]. [`config`], [`telemetry`], [`cli`]
+//! paid in and [`withdrawals`] pays out, both in [`turns`]; [`settling`] pays providers. [`config`], [`telemetry`], [`cli`]
 //! and [`admin`] are the operator's side.
 
 pub mod admin;
@@ -23,6 +23,7 @@ pub mod request;
 pub mod routes;
 pub mod sealing;
 pub mod serve;
+pub mod settling;
 pub mod telemetry;
 pub mod tokens;
 pub mod turns;

@@ -30,11 +30,12 @@ use crate::request::cosigned::Checker;
 use crate::request::lengths::Lengths;
 use crate::request::live::LiveCalls;
 use crate::request::room::Room as CallRoom;
+use crate::settling::Settlement;
 use crate::telemetry::Telemetry;
 use crate::tokens::{CountingPool, Tokenizers};
 use crate::withdrawals::{self, Purse};
 use crate::workers::Workers;
-use crate::{admin, ledger, sealing};
+use crate::{admin, ledger, sealing, settling};
 
 /// Connections the kernel may hold while the acceptor is busy.
 const BACKLOG: i32 = 1024;
@@ -89,6 +90,7 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
         wallet: purse.as_ref().map(Purse::address),
         ..till
     });
+    let settlement = Settlement::configured(&config.settlement)?;
     let opened = Opened {
         till,
         ledger,
@@ -105,7 +107,11 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     }
     let admin = match app.config.ledger.redis {
         Some(_) => None, // whoever can reach Redis needs no socket
-        None => Some(admin::listen(&data, app.ledger.clone(), app.stop.ended.clone())?),
+        None => Some(admin::listen(
+            &data,
+            (app.ledger.clone(), app.epochs.store.clone()),
+            app.stop.ended.clone(),
+        )?),
     };
     if let Some(admin) = admin {
         app.tasks.spawn(admin);
@@ -113,10 +119,10 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     if let Some(listener) = admin_listener {
         tracing::info!(listen = %listener.local_addr()?, "the admin API serves");
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let ledger = app.ledger.clone();
+        let (ledger, epochs) = (app.ledger.clone(), app.epochs.store.clone());
         let (tasks, stop) = (app.tasks.clone(), app.stop.ended.clone());
         app.tasks
-            .spawn(admin::serve(listener, AdminApi { ledger, tokens }, tasks, stop));
+            .spawn(admin::serve(listener, AdminApi { ledger, epochs, tokens }, tasks, stop));
     }
     app.tasks.spawn(keep_holds(app.clone()));
     if let Some(till) = app.till {
@@ -126,6 +132,13 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     if let Some(purse) = purse {
         let chain = deposits::chain(&app.config.settlement)?;
         app.tasks.spawn(withdrawals::pay(app.clone(), purse, app.till, chain));
+    }
+    settling::addresses::note_configured(&app).await;
+    if let Some(settlement) = settlement {
+        let app = app.clone();
+        app.clone()
+            .tasks
+            .spawn_blocking(move || settling::run(&app, settlement));
     }
     app.tasks.spawn(siblings::exchange(app.clone()));
     app.tasks.spawn(journal::replay(app.clone()));

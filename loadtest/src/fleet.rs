@@ -44,6 +44,8 @@ pub struct FleetSettings {
     pub quantization: Option<String>,
     /// The models every provider serves.
     pub models: Vec<String>,
+    /// The addresses on TON that the first providers are paid at; all others name none.
+    pub payouts: Vec<String>,
     /// Calls a provider serves at the same time.
     pub concurrency_max: u32,
     /// Where provider keys are kept from one run to the next; new keys each time when `None`.
@@ -65,6 +67,7 @@ impl Default for FleetSettings {
             dialect: None,
             quantization: None,
             models: vec!["sim-small".to_owned()],
+            payouts: Vec::new(),
             concurrency_max: 64,
             keys: None,
             drain_deadline: Duration::from_secs(10),
@@ -148,6 +151,7 @@ impl Fleet {
             let mut agent = AgentSettings::new(key, name.clone(), engine.url().parse()?, gateways.clone(), models);
             agent.drain_deadline = settings.drain_deadline;
             agent.dialect = settings.dialect;
+            agent.payout = settings.payouts.get(usize::from(number) - 1).cloned();
             let id = agent.key.public();
             agents.spawn(agent::run(agent, drain.clone()));
             providers.push(Provider {

@@ -53,6 +53,11 @@ pub(super) enum Entry {
         provider: ProviderId,
         admission: Option<Admission>,
     },
+    NamePayout {
+        provider: ProviderId,
+        from: Option<String>,
+        to: String,
+    },
     /// Forgets records, and the calls that started before `forget_before_ms`.
     Trim {
         up_to: Cursor,
@@ -136,6 +141,7 @@ impl Entry {
             Self::Update { key, change } => tables.update_key(key, change),
             Self::Audit { json, entries_max } => tables.audit(json, *entries_max),
             Self::Admit { provider, admission } => tables.admit(provider, *admission),
+            Self::NamePayout { provider, from, to } => tables.name_payout(provider, from.as_deref(), to),
             Self::Trim {
                 up_to,
                 forget_before_ms,
@@ -160,7 +166,11 @@ impl Entry {
             Self::Key { record, hash } => state.add_key(record, hash),
             Self::Revoke { key, revoked_ms } => state.revoke(key, *revoked_ms),
             Self::Update { key, change } => state.update_key(key, change),
-            Self::Audit { .. } | Self::Admit { .. } | Self::Trim { .. } | Self::Bookmark { .. } => {}
+            Self::Audit { .. }
+            | Self::Admit { .. }
+            | Self::NamePayout { .. }
+            | Self::Trim { .. }
+            | Self::Bookmark { .. } => {}
         }
         Done {
             fresh,

@@ -3,7 +3,7 @@
 use redb::{ReadTransaction, ReadableDatabase};
 
 use super::store::{Store, StoreError, damaged};
-use super::tables::{ADMISSIONS, AUDIT, CALLS, PLACES, RECORDS, TRIMMED, USAGE};
+use super::tables::{ADMISSIONS, AUDIT, CALLS, PAYOUT_NAMES, PLACES, RECORDS, TRIMMED, USAGE};
 use crate::calendar::Day;
 use crate::id::{AccountId, CallId, KeyId, ProviderId};
 use crate::ledger::{AUDIT_READ_MAX, Admission, AuditEntry, Cursor, LedgerError, RECORDS_MAX, Usage, UsageSums};
@@ -107,6 +107,19 @@ impl Store {
             Ok(said.map(|said| said.value().to_owned()))
         };
         read()?.as_deref().map(Admission::named).transpose()
+    }
+
+    /// Where each of these providers is to be paid.
+    pub(super) fn payout_names(&self, providers: &[ProviderId]) -> Result<Vec<Option<String>>, LedgerError> {
+        let read = || -> Result<Vec<_>, StoreError> {
+            let table = self.0.begin_read()?.open_table(PAYOUT_NAMES)?;
+            let mut names = Vec::with_capacity(providers.len());
+            for provider in providers {
+                names.push(table.get(provider.as_str())?.map(|name| name.value().to_owned()));
+            }
+            Ok(names)
+        };
+        Ok(read()?)
     }
 
     /// All that operators have said of providers.

@@ -50,6 +50,8 @@ pub(super) const USAGE: TableDefinition<(&str, u32, &str, &str), [u64; 6]> = Tab
 pub(super) const AUDIT: TableDefinition<u64, &[u8]> = TableDefinition::new("audit");
 /// Provider → what operators have said of it.
 pub(super) const ADMISSIONS: TableDefinition<&str, &str> = TableDefinition::new("admissions");
+/// Provider → where it is to be paid, in the words of whoever wrote it.
+pub(super) const PAYOUT_NAMES: TableDefinition<&str, &str> = TableDefinition::new("payout_names");
 /// [`TRIMMED`] → the last (segment, first byte) whose record was trimmed.
 pub(super) const PLACES: TableDefinition<&str, (u64, u64)> = TableDefinition::new("places");
 /// The row of [`PLACES`].
@@ -166,6 +168,7 @@ impl<'t> Tables<'t> {
         self.txn.open_table(BOOKMARKS)?;
         self.txn.open_table(UNCREDITED)?;
         self.txn.open_table(UNCREDITED_OF)?;
+        self.txn.open_table(PAYOUT_NAMES)?;
         Ok(())
     }
 

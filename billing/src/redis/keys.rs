@@ -130,7 +130,12 @@ impl Shard {
         Self(0).key(&format!("uncredited:{account}"))
     }
 
-    /// The shard of [`Shard::bookmark`] and [`Shard::uncredited`].
+    /// Hash of where providers are to be paid.
+    pub(super) fn payout_names() -> String {
+        Self(0).key("payout-names")
+    }
+
+    /// The shard of [`Shard::bookmark`], [`Shard::uncredited`] and [`Shard::payout_names`].
     pub(super) const fn of_bookmarks() -> Self {
         Self(0)
     }

@@ -1,10 +1,10 @@
 //! Settlement's books, as far as they matter now: the last round. Decides which entry may follow which; an entry that may
 //! not is refused, whoever wrote it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::contract::Anchor;
-use super::entry::{Anchored, Entry, Fate, Message, Order, Outcome, Payout, Taken, What};
+use super::entry::{Anchored, Entry, Fate, Message, Objection, Order, Outcome, Payout, Taken, What};
 use super::plan::{Before, Plan, Returned, Row};
 use crate::hash::Hash;
 use crate::id::ProviderId;
@@ -30,6 +30,8 @@ pub struct Round {
     outgoing: Outgoing<Order>,
     /// What became of payments.
     settled: BTreeMap<ProviderId, Settled>,
+    /// Contests that the contract was told an objection to, whatever it made of it.
+    objected: BTreeSet<Objection>,
 }
 
 /// How far a round is.
@@ -150,6 +152,7 @@ impl Round {
             plan,
             stage: Stage::Planned,
             settled: BTreeMap::new(),
+            objected: BTreeSet::new(),
         }
     }
 
@@ -196,12 +199,22 @@ impl Round {
     /// Whether nothing is left to do.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        let done = match self.stage {
+        self.is_done() && self.open().is_empty()
+    }
+
+    /// Whether nobody is left to be paid. What was signed since then objects to contests.
+    fn is_done(&self) -> bool {
+        match self.stage {
             Stage::Planned | Stage::Landed => false,
             Stage::Refused => true,
             Stage::Paying(_) => self.due().next().is_none(),
-        };
-        done && self.open().is_empty()
+        }
+    }
+
+    /// Contests that the contract was told an objection to.
+    #[must_use]
+    pub const fn objected(&self) -> &BTreeSet<Objection> {
+        &self.objected
     }
 
     /// Who is still to be paid, where, and how much.
@@ -260,6 +273,7 @@ impl Round {
         let fits = match &message.order {
             Order::Anchor(_) => matches!(self.stage, Stage::Planned),
             Order::Pay(payouts) => self.owes(payouts),
+            Order::Object(objections) => self.is_done() && !objections.contests.is_empty(),
         };
         if !fits {
             return Err("it orders what is not due");
@@ -285,6 +299,7 @@ impl Round {
             match order {
                 Order::Anchor(_) => self.end_anchor(payments)?,
                 Order::Pay(payouts) => self.end_payouts(&payouts, payments, time)?,
+                Order::Object(objections) => self.end_objections(objections.contests, payments)?,
             }
         }
         self.outgoing.close(outcome);
@@ -319,6 +334,17 @@ impl Round {
             };
             self.settled.insert(payout.provider.clone(), settled);
         }
+        Ok(())
+    }
+
+    fn end_objections(&mut self, contests: Vec<Objection>, fates: &[Fate]) -> Result<(), &'static str> {
+        if contests.len() != fates.len() {
+            return Err("it tells of more or fewer objections than were ordered");
+        }
+        let told = contests.into_iter().zip(fates);
+        // The wallet could not afford it: to be sent again.
+        let told = told.filter(|(_, fate)| !matches!(fate, Fate::Skipped));
+        self.objected.extend(told.map(|(contest, _)| contest));
         Ok(())
     }
 

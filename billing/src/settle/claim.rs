@@ -270,6 +270,7 @@ mod tests {
             anchor: Some(plan.anchor),
             chain: Hash::of(b""),
             claimed: [(ProviderTag::of(&name(0)), nano(15))].into(),
+            contests: std::collections::BTreeMap::new(),
             last: crate::chain::Position::START,
         }
     }

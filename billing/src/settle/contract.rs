@@ -29,6 +29,11 @@ pub(super) const ANCHOR_VALUE: Nano = Nano::saturating(3_000_000);
 /// What the message with a claim carries, in nano: 0.05 TON, above the 0.02 that the contract asks for. What fees leave of it
 /// goes to the payee, with what it claims.
 pub(super) const CLAIM_VALUE: Nano = Nano::saturating(50_000_000);
+/// Operation: object to a contest.
+const OBJECT: u32 = 0xf11a_0002;
+/// What the message with an objection carries, in nano: 0.03 TON, above the 0.02 that the contract asks for. What fees leave of
+/// it comes back.
+pub(super) const OBJECT_VALUE: Nano = Nano::saturating(30_000_000);
 /// How far above the last one an anchor's epoch may be.
 pub(super) const EPOCH_STEP_MAX: u64 = 65_536;
 
@@ -215,6 +220,24 @@ fn code() -> Result<Cell, CellError> {
     read_cell(&bytes).map_err(|_| CellError::InvalidData)
 }
 
+/// A payee says that it was not paid what the last leaf says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OpenContest {
+    /// What it says the contract should have paid it since ever: what it earned less what it says was pushed.
+    pub total: Nano,
+    /// Until when the operator may object, in Unix seconds; of one that was objected to, until when the arbiter may rule.
+    pub deadline: u32,
+    /// Whether it was objected to.
+    pub objected: bool,
+}
+
+/// The body of an objection to a provider's contest.
+pub(super) fn objection(provider: &ProviderTag, query: u64) -> Result<Body, CellError> {
+    let mut body = operation(OBJECT, query)?;
+    body.store_raw(provider.as_bytes(), 224)?;
+    Ok(Body::new(body.build()?))
+}
+
 /// How the contract stands, all of one moment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ContractState {
@@ -234,6 +257,8 @@ pub struct ContractState {
     pub chain: Hash,
     /// What it paid by claims and contests, by provider. Who is not here got nothing.
     pub claimed: BTreeMap<ProviderTag, Nano>,
+    /// Open contests, by provider.
+    pub contests: BTreeMap<ProviderTag, OpenContest>,
     /// Its last transaction.
     pub last: Position,
 }
@@ -284,21 +309,49 @@ impl ContractState {
             anchors: count,
             anchor: (count > 0).then_some(anchor),
             chain,
-            claimed: load_claimed(&accounts)?,
+            claimed: load_accounts(&accounts, load_coins)?,
+            contests: load_accounts(&accounts, load_contest)?
+                .into_iter()
+                .filter_map(|(tag, contest)| Some((tag, contest?)))
+                .collect(),
             last: account.last,
         })
     }
 }
 
-fn load_claimed(accounts: &RawDict<224>) -> Result<BTreeMap<ProviderTag, Nano>, CellError> {
-    let mut claimed = BTreeMap::new();
+/// Something of every account.
+fn load_accounts<T>(
+    accounts: &RawDict<224>,
+    load: fn(&mut CellSlice<'_>) -> Result<T, CellError>,
+) -> Result<BTreeMap<ProviderTag, T>, CellError> {
+    let mut all = BTreeMap::new();
     for entry in accounts.iter() {
         let (key, mut value) = entry?;
         let mut tag = [0; 28];
         key.as_data_slice().load_raw(&mut tag, 224)?;
-        claimed.insert(ProviderTag::from_bytes(tag), load_coins(&mut value)?);
+        all.insert(ProviderTag::from_bytes(tag), load(&mut value)?);
     }
-    Ok(claimed)
+    Ok(all)
+}
+
+/// The contest of an account, if there is one.
+fn load_contest(account: &mut CellSlice<'_>) -> Result<Option<OpenContest>, CellError> {
+    load_coins(account)?;
+    if !account.load_bit()? {
+        return Ok(None);
+    }
+    let mut contest = account.load_reference_as_slice()?;
+    // Whoever contests is the leaf's payee.
+    contest.load_u256()?;
+    let total = load_coins(&mut contest)?;
+    // What is locked for it, and the bond.
+    load_coins(&mut contest)?;
+    load_coins(&mut contest)?;
+    Ok(Some(OpenContest {
+        total,
+        deadline: contest.load_u32()?,
+        objected: contest.load_bit()?,
+    }))
 }
 
 /// An amount that the ledger can hold; more than that there are no coins of.

@@ -2,8 +2,10 @@
 
 use super::ANCHOR_VALUE;
 use super::books::{Books, Round, Stage};
+use super::contract::OBJECT_VALUE;
 use super::contract::{Anchor, ContractState, EPOCH_STEP_MAX};
-use super::entry::Message;
+use super::entry::{Message, Objection, Order};
+use super::leaf::ProviderTag;
 use super::plan::Plan;
 use crate::chain::{AccountState, Address, BATCH_MAX, FEE_MAX, Head, Wallet};
 use crate::money::Nano;
@@ -48,6 +50,8 @@ pub enum Step<'a> {
     SignAnchor(u32),
     /// Sign a batch of payments for this seqno, and store it.
     SignPayouts(u32),
+    /// Sign an objection to these contests for this seqno, and store it.
+    SignObjections(u32, Vec<Objection>),
     /// Send this, for the first time or again.
     Send(&'a Message),
     /// Find out which message the chain took for the seqno of the open ones.
@@ -113,7 +117,7 @@ pub fn decide<'a>(books: &'a Books, view: &View, rules: &Rules) -> Step<'a> {
     let step = match books.round().filter(|round| !round.is_over()) {
         Some(round) if round.plan().wallet != view.wallet.address => Err(Waiting::OtherWallet(round.plan().wallet)),
         Some(round) => go_on(round, view, seqno),
-        None => begin(books, view, rules),
+        None => begin(books, view, rules, seqno),
     };
     match step {
         // What was sent is followed even so.
@@ -123,7 +127,10 @@ pub fn decide<'a>(books: &'a Books, view: &View, rules: &Rules) -> Step<'a> {
     }
 }
 
-fn begin<'a>(books: &Books, view: &View, rules: &Rules) -> Result<Step<'a>, Waiting> {
+fn begin<'a>(books: &Books, view: &View, rules: &Rules, seqno: u32) -> Result<Step<'a>, Waiting> {
+    if let Some(step) = object(books, view, seqno)? {
+        return Ok(step);
+    }
     let newest = view.epoch.ok_or(Waiting::NothingDue)?;
     if let Some(round) = books.round() {
         let plan = round.plan();
@@ -140,12 +147,62 @@ fn begin<'a>(books: &Books, view: &View, rules: &Rules) -> Result<Step<'a>, Wait
     Ok(Step::Plan)
 }
 
+/// Objects to contests that ask for more than was left unpaid. Only between rounds: what a round pays is settled then.
+fn object<'a>(books: &Books, view: &View, seqno: u32) -> Result<Option<Step<'a>>, Waiting> {
+    let (Some(round), Some(contract)) = (books.round(), &view.contract) else {
+        return Ok(None);
+    };
+    let mut wrong = wrong_contests(books, round, contract);
+    wrong.retain(|contest| view.head.time <= contest.deadline && !round.objected().contains(contest));
+    wrong.truncate(BATCH_MAX);
+    if wrong.is_empty() {
+        return Ok(None);
+    }
+    operated(view)?;
+    known(round.plan(), books.anchor(), contract)?;
+    if seqno < round.seqno_min() {
+        return Err(Waiting::Lagging);
+    }
+    affords(view, objections_cost(wrong.len()))?;
+    Ok(Some(Step::SignObjections(seqno, wrong)))
+}
+
+/// Contests that nobody has objected to and that ask for more than a provider earned less what reached it.
+fn wrong_contests(books: &Books, round: &Round, contract: &ContractState) -> Vec<Objection> {
+    if contract.contests.is_empty() {
+        return Vec::new();
+    }
+    let before = books.before();
+    let rows = round.plan().rows.iter();
+    let wrong = rows.filter_map(|row| {
+        let contest = contract.contests.get(&ProviderTag::of(&row.provider))?;
+        let pushed = before.get(&row.provider).copied().unwrap_or_default().pushed;
+        let unpaid = row.earned.minus(pushed).unwrap_or_default();
+        (!contest.objected && contest.total > unpaid).then(|| Objection {
+            provider: row.provider.clone(),
+            deadline: contest.deadline,
+        })
+    });
+    wrong.collect()
+}
+
+/// More than so many objections can cost the wallet at once.
+fn objections_cost(count: usize) -> u64 {
+    let count = u64::try_from(count).unwrap_or(u64::MAX);
+    let each = OBJECT_VALUE.get().saturating_add(PAYOUT_FEE_MAX);
+    count.saturating_mul(each).saturating_add(FEE_MAX.get())
+}
+
 fn go_on<'a>(round: &'a Round, view: &View, seqno: u32) -> Result<Step<'a>, Waiting> {
     match round.outgoing().turn(seqno, &view.head) {
         Turn::Lagging => return Err(Waiting::Lagging),
         Turn::Reconcile => return Ok(Step::Reconcile),
         Turn::Send(message) => return Ok(Step::Send(message)),
         Turn::Sign(_) => {}
+    }
+    if let Some(Order::Object(objections)) = round.open().last().map(|last| &last.order) {
+        affords(view, objections_cost(objections.contests.len()))?;
+        return Ok(Step::SignObjections(seqno, objections.contests.clone()));
     }
     match round.stage() {
         Stage::Planned => sign_anchor(round.plan(), view, seqno),

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ANCHOR_VALUE;
+use super::contract::OBJECT_VALUE;
 use super::plan::Plan;
 use crate::chain::{Address, Position};
 use crate::id::ProviderId;
@@ -38,6 +39,26 @@ pub enum Order {
     Anchor(Position),
     /// To pay.
     Pay(Vec<Payout>),
+    /// To object to contests that ask for what was paid.
+    Object(Objections),
+}
+
+/// Contests that are objected to.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Objections {
+    /// The contract's last transaction when the message was signed.
+    pub after: Position,
+    /// Which contests.
+    pub contests: Vec<Objection>,
+}
+
+/// A contest that is objected to.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct Objection {
+    /// Whose.
+    pub provider: ProviderId,
+    /// Until when that can be done, in Unix seconds: with the provider, this names the contest.
+    pub deadline: u32,
 }
 
 /// One payment of a message.
@@ -92,6 +113,15 @@ impl Order {
                     must_run: false,
                 });
                 payouts.collect()
+            }
+            Self::Object(objections) => {
+                let one = Ordered {
+                    to: contract,
+                    amount: OBJECT_VALUE,
+                    bounces_after: Some(objections.after),
+                    must_run: true,
+                };
+                vec![one; objections.contests.len()]
             }
         }
     }

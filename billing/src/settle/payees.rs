@@ -1,5 +1,5 @@
 //! Who is paid where: the address in a provider's signed offers. A change waits, so that a stolen key does not empty the
-//! next payout before its owner sees it. Pure; whoever takes offers keeps a [`PayoutNames`] for each provider.
+//! next payout before its owner sees it. What was said so far is in the ledger, a [`PayoutNames`] for each provider.
 
 use std::collections::BTreeMap;
 
@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::chain::Address;
 use crate::id::ProviderId;
+use crate::ledger::{Ledger, LedgerError};
+
+/// How often a change is tried while others change the same.
+const TRIES_MAX: usize = 16;
 
 /// The account of every provider that named one.
 pub type Payees = BTreeMap<ProviderId, Address>;
@@ -77,12 +81,66 @@ impl PayoutNames {
         next.map(|next| next.address).or(self.current)
     }
 
+    /// What is said for a later time: where it is paid then, and from when, in Unix milliseconds.
+    #[must_use]
+    pub fn next(&self) -> Option<(Address, u64)> {
+        self.next.map(|next| (next.address, next.from_ms))
+    }
+
+    fn read(text: &str) -> Result<Self, LedgerError> {
+        serde_json::from_str(text).map_err(|_| LedgerError::Damaged("where a provider is paid cannot be read".into()))
+    }
+
+    fn write(&self) -> Result<String, LedgerError> {
+        serde_json::to_string(self).map_err(|error| LedgerError::Damaged(error.to_string()))
+    }
+
     fn settle(&mut self, now_ms: u64) {
         if self.next.is_some_and(|next| next.from_ms <= now_ms) {
             self.current = self.at(now_ms);
             self.next = None;
         }
     }
+}
+
+/// Takes note in the ledger of where a provider says that it is paid, as [`PayoutNames::note`] does. Where that changes
+/// nothing, nothing is written.
+///
+/// # Errors
+/// [`LedgerError`]; the note may have been taken all the same, and can be repeated.
+pub async fn note_payout(
+    ledger: &dyn Ledger,
+    provider: &ProviderId,
+    (sequence, address): (u64, Address),
+    now_ms: u64,
+    delay_ms: u64,
+) -> Result<Named, LedgerError> {
+    for _ in 0..TRIES_MAX {
+        let known = ledger.payout_names(std::slice::from_ref(provider)).await?;
+        let known = known.into_iter().next().flatten();
+        let before = known.as_deref().map(PayoutNames::read).transpose()?.unwrap_or_default();
+        let mut after = before;
+        let named = after.note(sequence, Some(address), now_ms, delay_ms);
+        if after == before || ledger.name_payout(provider, known.as_deref(), &after.write()?).await? {
+            return Ok(named);
+        }
+    }
+    let often = format!("where {} is paid changes all the time", provider.as_str());
+    Err(LedgerError::Unavailable(often))
+}
+
+/// What everybody who has earned anything said of where it is paid; who said nothing is not in it.
+///
+/// # Errors
+/// [`LedgerError`]
+pub async fn payout_names(ledger: &dyn Ledger) -> Result<BTreeMap<ProviderId, PayoutNames>, LedgerError> {
+    let earned = ledger.earnings().await?;
+    let providers: Vec<_> = earned.into_iter().map(|earned| earned.provider).collect();
+    let names = ledger.payout_names(&providers).await?;
+    let said = providers.into_iter().zip(names);
+    let said = said.filter_map(|(provider, names)| Some((provider, names?)));
+    said.map(|(provider, names)| Ok((provider, PayoutNames::read(&names)?)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -139,5 +197,35 @@ mod tests {
             Named::From(address(3), 1_900)
         );
         assert_eq!((names.at(1_899), names.at(1_900)), (Some(address(1)), Some(address(3))));
+    }
+
+    #[tokio::test]
+    async fn what_was_said_is_kept_in_the_ledger_and_written_only_when_it_changes() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let ledger = crate::open_embedded(dir.path()).expect("a ledger");
+        let provider = ProviderId::parse("provider-a").expect("an id");
+        let note = async |sequence, id, now_ms| {
+            let said = (sequence, address(id));
+            note_payout(&ledger, &provider, said, now_ms, DELAY).await
+        };
+        let kept = async || {
+            let kept = ledger.payout_names(std::slice::from_ref(&provider)).await;
+            kept.expect("read").remove(0).expect("something")
+        };
+        assert_eq!(note(1, 1, 0).await, Ok(Named::Now(address(1))));
+        let before = kept().await;
+        assert_eq!(note(1, 1, 5).await, Ok(Named::Nothing));
+        assert_eq!(kept().await, before);
+        assert_eq!(note(2, 2, 10).await, Ok(Named::From(address(2), 1_010)));
+        // An older offer is not taken although it came later.
+        assert_eq!(note(1, 3, 20).await, Ok(Named::Nothing));
+        assert_eq!(
+            PayoutNames::read(&kept().await).expect("names").next(),
+            Some((address(2), 1_010))
+        );
+        // Who has earned nothing is not paid.
+        assert_eq!(payout_names(&ledger).await, Ok(BTreeMap::new()));
+        // The longest that can be said fits.
+        assert_eq!(note(u64::MAX, 4, u64::MAX).await, Ok(Named::From(address(4), u64::MAX)));
     }
 }

@@ -314,6 +314,7 @@ mod tests {
             anchor: None,
             chain: Hash::from_bytes([0; 32]),
             claimed: claimed.collect(),
+            contests: BTreeMap::new(),
             last: Position::START,
         }
     }

@@ -3,9 +3,9 @@
 use futures_util::{StreamExt, TryStreamExt, stream, try_join};
 
 use super::books::{Books, Round};
-use super::contract::ContractState;
+use super::contract::{ContractState, OBJECT_VALUE, objection};
 use super::decide::{Step, View, Waiting, affords, decide, follows, round_costs};
-use super::entry::{Anchored, ClaimedNow, Message, Order, Payout, What};
+use super::entry::{Anchored, ClaimedNow, Message, Objection, Objections, Order, Outcome, Payout, What};
 use super::leaf::ProviderTag;
 use super::plan::{Basis, Plan};
 use super::{ANCHOR_VALUE, Payees, SettleError, Settler};
@@ -37,6 +37,13 @@ pub enum Done {
         /// How many payments it makes; an anchor is one.
         payments: usize,
     },
+    /// Signed an objection to contests and wrote it down.
+    Objects {
+        /// For which seqno of the wallet.
+        seqno: u32,
+        /// How many contests.
+        contests: usize,
+    },
     /// Sent a message, for the first time or again.
     Sent {
         /// The wallet's seqno it is good for.
@@ -48,6 +55,10 @@ pub enum Done {
     Reconciled {
         /// Which seqno.
         seqno: u32,
+        /// How many providers it has paid.
+        payees: usize,
+        /// How much in all.
+        paid: Nano,
     },
     /// Found the anchor in the contract, and wrote down what was claimed by then.
     Anchored {
@@ -66,8 +77,11 @@ impl Settler {
     /// [`SettleError`]
     pub async fn step(&mut self, payees: &Payees) -> Result<Done, SettleError> {
         let mut books = self.read_books().await?;
-        let done = Box::pin(self.act(&mut books, payees)).await?;
+        let begins = books.round().is_none_or(Round::is_over);
+        let view = self.view(begins).await?;
+        let done = Box::pin(self.act(&mut books, &view, payees)).await?;
         self.books = Some(books);
+        self.seen = Some(view);
         Ok(done)
     }
 
@@ -83,17 +97,15 @@ impl Settler {
         planned
     }
 
-    async fn act(&self, books: &mut Books, payees: &Payees) -> Result<Done, SettleError> {
-        let begins = books.round().is_none_or(Round::is_over);
-        let view = self.view(begins).await?;
+    async fn act(&self, books: &mut Books, view: &View, payees: &Payees) -> Result<Done, SettleError> {
         let time = view.head.time;
-        let (what, done) = match decide(books, &view, &self.settings.rules()) {
+        let (what, done) = match decide(books, view, &self.settings.rules()) {
             Step::Wait(why) => return Ok(Done::Waits(why)),
             Step::Send(message) => return self.send(message).await,
-            Step::Plan => match self.plan(books, &view, payees).await? {
+            Step::Plan => match self.plan(books, view, payees).await? {
                 Err(why) => return Ok(Done::Waits(why)),
                 Ok(plan) => {
-                    if let Err(why) = affords(&view, round_costs(&plan)) {
+                    if let Err(why) = affords(view, round_costs(&plan)) {
                         return Ok(Done::Waits(why));
                     }
                     let (count, sum) = plan.sum();
@@ -102,8 +114,9 @@ impl Settler {
                     (What::Plan(plan), Done::Planned { epoch, payees, sum })
                 }
             },
-            Step::SignAnchor(seqno) => self.sign_anchor(books, &view, seqno)?,
-            Step::SignPayouts(seqno) => self.sign_payouts(books, &view, seqno).await?,
+            Step::SignAnchor(seqno) => self.sign_anchor(books, view, seqno)?,
+            Step::SignPayouts(seqno) => self.sign_payouts(books, view, seqno).await?,
+            Step::SignObjections(seqno, contests) => self.sign_objections(books, view, seqno, contests)?,
             Step::Reconcile => {
                 let open = books.round().map_or(&[][..], Round::open);
                 let ordered = |order: &Order| order.payments(self.settings.contract);
@@ -111,13 +124,26 @@ impl Settler {
                 let Some(outcome) = found else {
                     return Ok(Done::Waits(Waiting::UnderWay));
                 };
-                let seqno = outcome.seqno;
-                (What::Outcome(outcome), Done::Reconciled { seqno })
+                return self.reconciled(books, outcome, time).await;
             }
-            Step::NoteAnchor => note_anchor(books, &view)?,
+            Step::NoteAnchor => note_anchor(books, view)?,
         };
         let written = self.append(books, what, time).await?;
         Ok(if written { done } else { Done::Overtaken })
+    }
+
+    async fn reconciled(&self, books: &mut Books, outcome: Outcome, time: u32) -> Result<Done, SettleError> {
+        let paid = |books: &Books| books.round().map(Round::paid).unwrap_or_default();
+        let (seqno, before) = (outcome.seqno, paid(books));
+        if !self.append(books, What::Outcome(outcome), time).await? {
+            return Ok(Done::Overtaken);
+        }
+        let after = paid(books);
+        Ok(Done::Reconciled {
+            seqno,
+            payees: after.0.saturating_sub(before.0),
+            paid: after.1.minus(before.1).unwrap_or_default(),
+        })
     }
 
     /// How the chain stands, and with `epoch` how far the epochs are.
@@ -200,6 +226,34 @@ impl Settler {
             ..Payment::new(plan.contract, ANCHOR_VALUE)
         };
         self.sign(&[payment], Order::Anchor(contract.last), view, seqno)
+    }
+
+    fn sign_objections(
+        &self,
+        books: &Books,
+        view: &View,
+        seqno: u32,
+        contests: Vec<Objection>,
+    ) -> Result<(What, Done), SettleError> {
+        let (Some(round), Some(contract)) = (books.round(), &view.contract) else {
+            return Err(nothing_to_sign());
+        };
+        let payment = |contest: &Objection| {
+            let body = objection(&ProviderTag::of(&contest.provider), round.number());
+            Ok(Payment {
+                bounce: true,
+                body: body.map_err(|error| SettleError::Form(error.to_string()))?,
+                ..Payment::new(round.plan().contract, OBJECT_VALUE)
+            })
+        };
+        let payments = contests.iter().map(payment).collect::<Result<Vec<_>, SettleError>>()?;
+        let objections = Objections {
+            after: contract.last,
+            contests,
+        };
+        let count = objections.contests.len();
+        let (message, _) = self.sign(&payments, Order::Object(objections), view, seqno)?;
+        Ok((message, Done::Objects { seqno, contests: count }))
     }
 
     async fn sign_payouts(&self, books: &Books, view: &View, seqno: u32) -> Result<(What, Done), SettleError> {

@@ -7,6 +7,7 @@ use filature_billing::{
     Admission, AuditEntry, Cursor, Day, EmbeddedLedger, EmbeddedSettings, Ledger, LedgerError, LedgerShard, ProviderId,
     RedisLedger, RedisSettings, Tokens, Usage, UsageRecord, UsageSums,
 };
+use futures_util::future::join_all;
 use tokio::task::JoinSet;
 
 use crate::home::AT_ONCE;
@@ -333,6 +334,35 @@ pub async fn what_is_said_of_a_provider_stands_until_it_is_forgotten(world: &mut
     assert_eq!(ledger.admissions().await, Ok(vec![(b, Admission::Allow)]));
 }
 
+pub async fn where_a_provider_is_paid_changes_from_what_stands_there(world: &mut World) {
+    let [a, b] = ["provider-a", "provider-b"].map(|id| ProviderId::parse(id).expect("an id"));
+    let ledger = &world.ledger;
+    let name = async |from, to: &str| ledger.name_payout(&a, from, to).await;
+    assert_eq!(ledger.payout_names(&[]).await, Ok(vec![]));
+    assert_eq!(ledger.payout_names(std::slice::from_ref(&a)).await, Ok(vec![None]));
+    assert_eq!(name(Some("1"), "2").await, Ok(false));
+    assert_eq!(name(None, "1").await, Ok(true));
+    assert_eq!(name(None, "1").await, Ok(true));
+    assert_eq!(name(None, "2").await, Ok(false));
+    assert_eq!(name(Some("1"), "2").await, Ok(true));
+    let long = "x".repeat(257);
+    assert!(matches!(name(Some("2"), &long).await, Err(LedgerError::TooLarge(_))));
+    let found = ledger.payout_names(&[b, a.clone()]).await;
+    assert_eq!(found, Ok(vec![None, Some("2".to_owned())]));
+    // Of many that change it at once, one does.
+    let to = ["3", "4", "5", "6"];
+    let named = join_all(to.iter().map(|to| ledger.name_payout(&a, Some("2"), to))).await;
+    assert_eq!(named.iter().filter(|named| **named == Ok(true)).count(), 1);
+    // More than are asked about at a time.
+    let many: Vec<_> = (0..1_500)
+        .map(|n| ProviderId::parse(&format!("p{n}")).expect("an id"))
+        .collect();
+    assert_eq!(ledger.name_payout(&many[1_400], None, "x").await, Ok(true));
+    let found = ledger.payout_names(&many).await.expect("names");
+    assert_eq!((found.len(), found[1_400].as_deref()), (1_500, Some("x")));
+    assert_eq!(found.iter().flatten().count(), 1);
+}
+
 pub async fn what_operators_did_is_read_in_order(world: &mut World) {
     let payer = world.payer(0).await;
     assert_eq!(world.ledger.audit_log(None, 10).await, Ok(vec![]));
@@ -525,4 +555,5 @@ on_all!(books:
     a_lease_wanted_by_many_goes_to_one,
     what_operators_did_is_read_in_order,
     what_is_said_of_a_provider_stands_until_it_is_forgotten,
+    where_a_provider_is_paid_changes_from_what_stands_there,
 );

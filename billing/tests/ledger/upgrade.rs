@@ -35,6 +35,7 @@ async fn an_embedded_ledger_from_before_there_were_limits_opens() {
         "bookmarks",
         "uncredited",
         "uncredited_of",
+        "payout_names",
     ] {
         let table: TableDefinition<&str, u64> = TableDefinition::new(table);
         assert!(txn.delete_table(table).is_ok_and(|there| there));

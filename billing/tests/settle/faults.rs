@@ -257,7 +257,12 @@ async fn a_seqno_that_somebody_else_moved_excludes_the_message_and_another_one_p
         )
         .await;
     let seqno = message.seqno;
-    assert_eq!(advance(&world, &mut settler).await, Done::Reconciled { seqno });
+    let nothing = Done::Reconciled {
+        seqno,
+        payees: 0,
+        paid: nano(0),
+    };
+    assert_eq!(advance(&world, &mut settler).await, nothing);
     assert_eq!(outcomes(&world).last(), Some(&Taken::Foreign));
     finish(&world, &mut settler).await;
     assert_eq!(world.obeyed().await, 3);

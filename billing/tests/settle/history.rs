@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use filature_billing::chain::{Devnet, DevnetSettings, Faults, Lie, Payment};
-use filature_billing::settle::{SettleError, Settler, Waiting, read_books};
+use filature_billing::settle::{OpenContest, SettleError, Settler, Waiting, read_books};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
+use crate::contests::{contest, found};
 use crate::crash::Killed;
 use crate::world::{TON, World, account, nano, provider};
 
@@ -100,6 +101,15 @@ async fn history(seed: u64, steps: usize) {
     world.seal(&all).await;
     assert_eq!(world.run(&mut last).await, Waiting::NothingDue, "seed {seed}");
     world.check(&accounts).await;
+    // All was paid, so whoever asks for more than it claimed is wrong, and was objected to.
+    for name in ["d", "e"] {
+        let (contest, claimed) = (found(&world, name).await, world.claimed(&provider(name)).await);
+        let settled = |contest: OpenContest| contest.objected || contest.total <= nano(claimed);
+        assert!(
+            contest.is_none_or(settled),
+            "seed {seed}: {contest:?}, claimed {claimed}"
+        );
+    }
     println!("seed {seed}: {} messages obeyed", world.obeyed().await);
 }
 
@@ -142,7 +152,7 @@ pub fn faults(rng: &mut StdRng) -> Faults {
 
 /// What other people do.
 async fn disturb(world: &mut World, rng: &mut StdRng) {
-    match rng.random_range(0..6) {
+    match rng.random_range(0..7) {
         0 | 1 => {
             let names = ["a", "b", "c", "d", "e", "f"];
             let mut earned = Vec::new();
@@ -167,6 +177,16 @@ async fn disturb(world: &mut World, rng: &mut StdRng) {
             }
         }
         4 => world.give(world.wallet.address(), 50 * TON),
+        5 => {
+            let (name, seed) = [("d", 3), ("e", 4)][rng.random_range(0..2)];
+            let books = read_books(&world.store).await.expect("books");
+            if books
+                .round()
+                .is_some_and(|round| round.plan().find(&provider(name)).is_some())
+            {
+                contest(world, name, seed, rng.random_range(0..TON)).await;
+            }
+        }
         _ => claim(world, rng).await,
     }
 }

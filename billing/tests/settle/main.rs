@@ -2,12 +2,14 @@
 //! exactly what the epochs say, every caller what it took back, and the books equal the chain.
 
 mod claims;
+mod contests;
 mod crash;
 mod faults;
 mod history;
 #[allow(dead_code, reason = "the ledger's suite does more with it")]
 #[path = "../ledger/home.rs"]
 mod home;
+mod report;
 mod rounds;
 #[allow(dead_code, reason = "the ledger's suite does more with it")]
 #[path = "../ledger/server.rs"]

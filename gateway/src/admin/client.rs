@@ -1,5 +1,6 @@
 //! Calls the operations: over the socket of a running gateway, or inside this process.
 
+mod settlement;
 mod transfers;
 
 use std::io;
@@ -87,8 +88,18 @@ impl AdminClient {
     pub fn here(ledger: Arc<dyn Ledger>) -> Self {
         let operator = user::this();
         Self {
-            transport: Transport::Here(router(Desk { ledger, operator })),
+            transport: Transport::Here(router(Desk {
+                ledger,
+                epochs: None,
+                operator,
+            })),
         }
+    }
+
+    /// Whether the ledger is another process's.
+    #[must_use]
+    pub const fn is_remote(&self) -> bool {
+        matches!(self.transport, Transport::Socket(_))
     }
 
     /// Makes an account.

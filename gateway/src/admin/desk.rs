@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use filature_billing::{AccountId, AuditEntry, Ledger};
+use filature_billing::{AccountId, AuditEntry, EpochStore, Ledger};
 
 use super::refused::Refused;
 use crate::clock::now_ms;
@@ -15,6 +15,8 @@ const DETAIL_BYTES_MAX: usize = 2048;
 pub struct Desk {
     /// The ledger.
     pub ledger: Arc<dyn Ledger>,
+    /// Where epochs and the books of settlement are; `None` for one who has only the ledger.
+    pub epochs: Option<EpochStore>,
     /// Who they are: `cli:` and a user of this machine, or the name of an admin token.
     pub operator: Arc<str>,
 }

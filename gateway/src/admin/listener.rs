@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
-use filature_billing::Ledger;
+use filature_billing::{EpochStore, Ledger};
 use http::header::{AUTHORIZATION, CACHE_CONTROL, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
@@ -44,6 +44,8 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 pub struct AdminApi {
     /// The ledger.
     pub ledger: Arc<dyn Ledger>,
+    /// Where epochs and the books of settlement are.
+    pub epochs: EpochStore,
     /// Who may use it.
     pub tokens: Tokens,
 }
@@ -116,9 +118,16 @@ async fn answer(api: &AdminApi, peer: SocketAddr, request: Request<Incoming>) ->
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         return refused;
     };
-    let ledger = api.ledger.clone();
+    let (ledger, epochs) = (api.ledger.clone(), Some(api.epochs.clone()));
     let operations = Router::new()
-        .nest(PREFIX, router(Desk { ledger, operator }))
+        .nest(
+            PREFIX,
+            router(Desk {
+                ledger,
+                epochs,
+                operator,
+            }),
+        )
         .fallback(async || failed(StatusCode::NOT_FOUND, "no such operation"));
     let done = tokio::time::timeout(OPERATION_MAX, operations.oneshot(request.map(Body::new))).await;
     let mut answer = done.map_or_else(

@@ -4,6 +4,7 @@ mod accounts;
 mod keys;
 mod providers;
 mod reading;
+mod settlement;
 mod withdrawals;
 
 use axum::Router;
@@ -39,6 +40,10 @@ pub fn router(desk: Desk) -> Router {
         .route("/keys/{id}", get(keys::show).patch(keys::update).delete(keys::revoke))
         .route("/providers", get(providers::list))
         .route("/providers/{id}", put(providers::say).delete(providers::forget))
+        .route("/payouts", get(settlement::payouts))
+        .route("/payouts/owed", get(settlement::owed))
+        .route("/payees", get(settlement::payees))
+        .route("/settlement/turn", put(settlement::turn))
         .route("/books", get(reading::books))
         .route("/audit", get(reading::audit))
         .fallback(async || Refused::NotFound("no such operation".to_owned()))

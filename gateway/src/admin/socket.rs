@@ -13,7 +13,7 @@ use std::future::{Ready, ready};
 use anyhow::Context as _;
 use axum::Router;
 use axum::serve::IncomingStream;
-use filature_billing::Ledger;
+use filature_billing::{EpochStore, Ledger};
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
@@ -36,13 +36,13 @@ const PATH_BYTES_MAX: usize = 107;
 /// When the socket cannot be made, also because the path is too long for one.
 pub fn listen(
     dir: &Path,
-    ledger: Arc<dyn Ledger>,
+    (ledger, epochs): (Arc<dyn Ledger>, EpochStore),
     stop: CancellationToken,
 ) -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
     let path = dir.join(SOCKET);
     let listener = bind(dir, &path).with_context(|| format!("cannot open the admin socket {}", path.display()))?;
     Ok(async move {
-        let served = axum::serve(listener, Door(ledger))
+        let served = axum::serve(listener, Door(ledger, epochs))
             .with_graceful_shutdown(stop.cancelled_owned())
             .await;
         if let Err(error) = served {
@@ -54,7 +54,7 @@ pub fn listen(
 }
 
 /// Where operators come in: each gets a desk under the name of their user.
-struct Door(Arc<dyn Ledger>);
+struct Door(Arc<dyn Ledger>, EpochStore);
 
 impl Service<IncomingStream<'_, UnixListener>> for Door {
     type Response = Router;
@@ -71,8 +71,12 @@ impl Service<IncomingStream<'_, UnixListener>> for Door {
             Ok(peer) => user::operator(rustix::process::Uid::from_raw(peer.uid())),
             Err(_) => "cli:unknown".into(),
         };
-        let ledger = self.0.clone();
-        ready(Ok(router(Desk { ledger, operator })))
+        let (ledger, epochs) = (self.0.clone(), Some(self.1.clone()));
+        ready(Ok(router(Desk {
+            ledger,
+            epochs,
+            operator,
+        })))
     }
 }
 

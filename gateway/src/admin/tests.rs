@@ -3,7 +3,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use filature_billing::{AccountId, KeyHash, KeyId, KeyLimits, KeyRecord, Ledger, Nano, open_embedded};
+use filature_billing::{AccountId, EpochStore, KeyHash, KeyId, KeyLimits, KeyRecord, Ledger, Nano, open_embedded};
 use http::StatusCode;
 use tokio_util::sync::CancellationToken;
 
@@ -11,6 +11,10 @@ use super::*;
 
 fn ledger(dir: &Path) -> Arc<dyn Ledger> {
     Arc::new(open_embedded(dir).expect("a new ledger"))
+}
+
+fn store(dir: &Path) -> EpochStore {
+    EpochStore::folder(&dir.join("epochs")).expect("a store")
 }
 
 fn nano(nano: u64) -> Nano {
@@ -262,7 +266,7 @@ async fn the_operations_work_over_the_socket_which_only_its_owner_may_use() {
     ));
 
     let stop = CancellationToken::new();
-    let serving = listen(dir.path(), Arc::clone(&ledger), stop.clone()).expect("the socket");
+    let serving = listen(dir.path(), (Arc::clone(&ledger), store(dir.path())), stop.clone()).expect("the socket");
     let mode = fs::metadata(&socket).expect("the socket").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let using = async {
@@ -280,7 +284,7 @@ async fn a_path_too_long_for_a_socket_is_said_to_be_so() {
     let dir = tempfile::tempdir().expect("a folder");
     let deep = dir.path().join("x".repeat(100));
     fs::create_dir(&deep).expect("a folder");
-    let error = listen(&deep, ledger(&deep), CancellationToken::new())
+    let error = listen(&deep, (ledger(&deep), store(&deep)), CancellationToken::new())
         .err()
         .expect("too long");
     assert!(format!("{error:#}").contains("a socket's may have 107"), "{error:#}");
@@ -291,6 +295,7 @@ async fn what_is_no_operation_is_refused_in_json() {
     let dir = tempfile::tempdir().expect("a folder");
     let app = router(Desk {
         ledger: ledger(dir.path()),
+        epochs: None,
         operator: "tester".into(),
     });
     for (method, path, body, status, error) in [
@@ -362,6 +367,7 @@ async fn a_change_that_came_to_nothing_is_said_to_have() {
     let ledger = ledger(dir.path());
     let desk = Desk {
         ledger: ledger.clone(),
+        epochs: None,
         operator: "ada".into(),
     };
     let change = super::desk::Change {

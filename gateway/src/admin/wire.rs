@@ -1,5 +1,7 @@
 //! What goes over the admin socket and the admin API. Amounts are integers in nano, times are Unix milliseconds.
 
+use filature_billing::chain::Address;
+use filature_billing::settle::{Ordered, OwedList};
 use filature_billing::{
     Account, AccountId, Admission, AuditEntry, Budget, Cursor, Day, Earnings, KeyLimits, KeyRecord, KeyUse, Nano,
     Period, ProviderId, Totals, Uncredited, Usage, Withdrawal,
@@ -262,6 +264,68 @@ pub struct UncreditedOne {
     pub cursor: Cursor,
     /// Which.
     pub transfer: Uncredited,
+}
+
+/// `PUT /settlement/turn`: of several settlers one works at a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskedTurn {
+    /// Who asks.
+    pub holder: String,
+    /// For how long, in milliseconds; 0 gives the turn up.
+    pub ttl_ms: u64,
+}
+
+/// Answer of `PUT /settlement/turn`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turn {
+    /// Whether it is the asker's turn now.
+    pub yours: bool,
+}
+
+/// Answer of `GET /payouts`: payments of whole rounds, the last first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Payouts {
+    /// The payments.
+    pub payouts: Vec<Ordered>,
+    /// What leads to the rounds before; absent at the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
+}
+
+/// Answer of `GET /payouts/owed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwedPayouts {
+    /// Who is owed what as of the last plan, and why it waits; `null` before the first.
+    pub plan: Option<OwedList>,
+}
+
+/// Answer of `GET /payees`: those who have earned something and said where they are paid, ordered by provider.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PayeeList {
+    /// The providers.
+    pub payees: Vec<PayeeOne>,
+}
+
+/// Where one provider is paid.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PayeeOne {
+    /// Who.
+    pub provider: ProviderId,
+    /// Where it is paid now.
+    pub address: Option<Address>,
+    /// Where it will be paid, if it has changed that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<NextAddress>,
+}
+
+/// A change of a payout address that waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextAddress {
+    /// The address.
+    pub address: Address,
+    /// From when on it counts, in Unix milliseconds.
+    pub from_ms: u64,
 }
 
 /// Answer of `GET /audit`: a page of what operators did.

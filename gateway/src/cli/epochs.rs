@@ -88,30 +88,40 @@ impl Opened {
     }
 }
 
+/// The settings, and the store they name. `store` and `data` are what the command line says of it.
+pub(super) fn stored(
+    file: Option<PathBuf>,
+    store: Option<&String>,
+    data: Option<&String>,
+) -> Result<(Config, Place), Failure> {
+    let flag = |flag: &str, section: &str, name: &str, value: Option<&String>| {
+        let of = |value: &String| Flag {
+            flag: flag.to_owned(),
+            section: section.to_owned(),
+            name: name.to_owned(),
+            value: value.clone(),
+        };
+        value.map(of)
+    };
+    let flags = [
+        flag("--store", "epochs", "store", store),
+        flag("--data", "ledger", "data", data),
+    ];
+    let config = super::load(Overrides {
+        config: file,
+        flags: flags.into_iter().flatten().collect(),
+    })?;
+    let place = Place::of(&config).map_err(anyhow::Error::msg)?;
+    if !place.is_there() {
+        let why = format!("there are no epochs in {place}: choose with --data DIR or --store STORE");
+        return Err(Failure::Runtime(anyhow!(why)));
+    }
+    Ok((config, place))
+}
+
 impl Where {
     fn open(&self) -> Result<Opened, Failure> {
-        let flag = |flag: &str, section: &str, name: &str, value: &Option<String>| {
-            let of = |value: &String| Flag {
-                flag: flag.to_owned(),
-                section: section.to_owned(),
-                name: name.to_owned(),
-                value: value.clone(),
-            };
-            value.as_ref().map(of)
-        };
-        let flags = [
-            flag("--store", "epochs", "store", &self.store),
-            flag("--data", "ledger", "data", &self.data),
-        ];
-        let config = super::load(Overrides {
-            config: self.config.clone(),
-            flags: flags.into_iter().flatten().collect(),
-        })?;
-        let place = Place::of(&config).map_err(anyhow::Error::msg)?;
-        if !place.is_there() {
-            let why = format!("there are no epochs in {place}: choose with --data DIR or --store STORE");
-            return Err(Failure::Runtime(anyhow!(why)));
-        }
+        let (config, place) = stored(self.config.clone(), self.store.as_ref(), self.data.as_ref())?;
         Ok(Opened {
             store: place.open().context("the epochs cannot be opened")?,
             keys: self.keys(&config)?,

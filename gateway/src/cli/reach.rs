@@ -66,11 +66,16 @@ impl Where {
             config: self.config.clone(),
             flags,
         })?;
-        let admin = match config.ledger.redis {
-            Some(_) => AdminClient::here(ledger::open(&config.ledger).await?),
-            None => embedded(&config, missing).await?,
-        };
+        let admin = reach(&config, missing).await?;
         Ok(Reached { admin, config })
+    }
+}
+
+/// Reaches the ledger that the settings name.
+pub(super) async fn reach(config: &Config, missing: Missing) -> anyhow::Result<AdminClient> {
+    match config.ledger.redis {
+        Some(_) => Ok(AdminClient::here(ledger::open(&config.ledger).await?)),
+        None => embedded(config, missing).await,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Rules that one value alone cannot show: formats of texts, and settings that contradict each other.
 
-use filature_billing::chain::{Address, WalletKey};
+use filature_billing::chain::{Address, BadAddress, WalletKey};
 use filature_provider_sdk::PublicKey;
 use tracing_subscriber::EnvFilter;
 
@@ -123,18 +123,18 @@ impl Rules<'_> {
                 self.refuse("settlement", name, what, "allowed: an address on TON");
             }
         }
-        let (file, secret) = (
-            &settlement.withdrawal_wallet_key_file,
-            settlement.withdrawal_wallet_key.as_deref(),
-        );
-        let wrong = match (file, secret.map(WalletKey::parse)) {
-            (Some(_), Some(_)) => Some("stands beside settlement.withdrawal_wallet_key_file".to_owned()),
-            (None, Some(Err(error))) => Some(error.to_string()),
-            _ => None,
-        };
-        if let Some(what) = wrong {
-            let allowed = "allowed: 24 words, or 64 hexadecimal digits; or a file instead";
-            self.refuse("settlement", "withdrawal_wallet_key", what, allowed);
+        self.wallet(config);
+        self.withdrawal_wallet(config);
+        for (name, payout) in config
+            .providers
+            .iter()
+            .filter_map(|one| Some((&one.name, one.payout.as_ref()?)))
+        {
+            // What is wrong on any network was told where it stands.
+            if let Err(error @ BadAddress::Testnet) = Address::parse(payout, settlement.network) {
+                let what = format!("the provider {name:?} is to be paid at {payout:?}: {error}");
+                self.refuse("settlement", "network", what, "allowed: the network of the addresses");
+            }
         }
         if let Err(error) = deposits::endpoints(settlement) {
             self.refuse(
@@ -143,6 +143,36 @@ impl Rules<'_> {
                 error.to_string(),
                 "allowed: URLs such as https://toncenter.com",
             );
+        }
+    }
+
+    fn wallet(&mut self, config: &Config) {
+        let settlement = &config.settlement;
+        let (file, secret) = (&settlement.wallet_key_file, settlement.wallet_key.as_deref());
+        self.wallet_key(["wallet_key_file", "wallet_key"], file.as_deref(), secret);
+        let name = if file.is_some() { "wallet_key_file" } else { "wallet_key" };
+        if settlement.contract.is_none() && (file.is_some() || secret.is_some()) {
+            let what = "is of no use without settlement.contract".to_owned();
+            self.refuse("settlement", name, what, "set the contract that the wallet anchors in");
+        }
+    }
+
+    fn withdrawal_wallet(&mut self, config: &Config) {
+        let settlement = &config.settlement;
+        let file = settlement.withdrawal_wallet_key_file.as_deref();
+        let secret = settlement.withdrawal_wallet_key.as_deref();
+        self.wallet_key(["withdrawal_wallet_key_file", "withdrawal_wallet_key"], file, secret);
+    }
+
+    /// A wallet's secret, in a file or as it is: not both. It is never quoted.
+    fn wallet_key(&mut self, [file_name, name]: [&'static str; 2], file: Option<&str>, secret: Option<&str>) {
+        if file.is_some() && secret.is_some() {
+            let what = format!("stands beside settlement.{file_name}");
+            return self.refuse("settlement", name, what, "allowed: one of the two");
+        }
+        if let Some(Err(error)) = secret.map(WalletKey::check) {
+            let allowed = "allowed: the 24 words of a wallet, or 64 hexadecimal digits";
+            self.refuse("settlement", name, error.to_string(), allowed);
         }
     }
 

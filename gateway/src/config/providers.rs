@@ -2,6 +2,7 @@
 
 mod declared;
 
+use filature_billing::chain::{Address, Network};
 use filature_openapi::call::Parameters;
 use filature_provider_sdk::{Dialect, ModelOffer, OfferPrice};
 use toml::de::DeValue;
@@ -23,6 +24,8 @@ pub struct DirectProvider {
     pub api_key_env: Option<String>,
     /// What its engine is.
     pub dialect: Dialect,
+    /// The address on TON that its earnings go to.
+    pub payout: Option<String>,
     /// What it serves; at least one model.
     pub models: Vec<ModelOffer>,
 }
@@ -84,6 +87,17 @@ impl Reader<'_, '_> {
                 "at least one is needed",
             );
         }
+        // Whether it is one of the right network is seen when all settings are known.
+        if let Some(payout) = &settings.payout
+            && let Err(error) = Address::parse(payout, Network::Testnet)
+        {
+            self.problem(
+                at,
+                format!("{path}.payout"),
+                format!("got {payout:?}: {error}"),
+                "allowed: an address on TON",
+            );
+        }
         let url = settings.url.trim_end_matches('/');
         let url = url.strip_suffix("/v1").unwrap_or(url).to_owned();
         DirectProvider {
@@ -91,6 +105,7 @@ impl Reader<'_, '_> {
             url,
             api_key_env: settings.api_key_env,
             dialect: settings.dialect,
+            payout: settings.payout,
             models,
         }
     }

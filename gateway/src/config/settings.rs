@@ -183,15 +183,34 @@ settings! {
         withdrawal_wallet_key: Option<String> = None;
         /// Whether withdrawals wait: nothing is taken, signed or sent. What was sent before is followed.
         withdrawals_paused: bool = false;
-        /// The settlement contract's address. None: providers are not paid by this gateway, and no root is anchored.
+        /// The settlement contract's address. None: providers are not paid by this gateway, no root is anchored, and nobody
+        /// asks where providers are paid.
         contract: Option<String> = None;
+        /// File with the secret of the wallet that anchors and pays, its 24 words or a seed of 64 hexadecimal digits. Only
+        /// its owner may read it. With neither a file nor `wallet_key` this gateway pays nobody; `filature settle` can
+        /// elsewhere.
+        wallet_key_file: Option<String> = None;
+        /// That secret itself, for an environment variable. A file is safer.
+        #[secret(masked)]
+        wallet_key: Option<String> = None;
+        /// The least that a provider is paid, in nano. Less waits until there is more.
+        payout_min_nano: u64 = 1_000_000_000, 1..=1_000_000_000_000_000;
+        /// From one round of payouts to the next, in seconds. Each round anchors its roots.
+        payout_every_s: u32 = 3600, 0..=2_592_000;
+        /// How long a message that the wallet signed is good, in seconds of the chain. After it another takes its place.
+        payout_valid_s: u32 = 300, 30..=86_400;
+        /// How long a provider's change of its payout address waits, in seconds. The first address counts at once.
+        payout_delay_s: u64 = 86_400, 0..=2_592_000;
+        /// Whether no payout is planned, signed or sent. What was sent is still followed.
+        payouts_paused: bool = false;
         /// Who is asked about the chain: base URLs that speak toncenter's API, the first first. Empty takes
         /// `https://toncenter.com`, or `https://testnet.toncenter.com` on the testnet.
         endpoints: Vec<String> = Vec::new();
         /// The API key for them. Without one toncenter answers once a second.
         #[secret(masked)]
         api_key: Option<String> = None;
-        /// How often it is asked for new deposits, and the ledger for withdrawals, in milliseconds.
+        /// How often it is asked for new deposits and for what became of payouts, and the ledger for withdrawals, in
+        /// milliseconds.
         poll_every_ms: u64 = 5000, 100..=3_600_000;
     }
 

@@ -252,6 +252,64 @@ fn an_address_for_deposits_is_checked_with_its_network() {
 }
 
 #[test]
+fn a_wallets_secret_is_checked_and_not_shown() {
+    let check = |lines: &str| problems(&format!("[settlement]\n{lines}"), &[], &[]);
+    let seed = "5e".repeat(32);
+    let contract = format!("contract = \"0:{}\"\n", "33".repeat(32));
+    let key = format!("wallet_key = \"{seed}\"\n");
+    assert_eq!(check(&format!("{contract}{key}")), Vec::<String>::new());
+    assert_eq!(
+        check(&format!("{contract}wallet_key_file = \"w.key\"\n")),
+        Vec::<String>::new()
+    );
+    for (lines, what) in [
+        (key.clone(), "is of no use without settlement.contract"),
+        (
+            format!("{contract}{key}wallet_key_file = \"w.key\"\n"),
+            "one of the two",
+        ),
+        (format!("{contract}wallet_key = \"{seed}5e\"\n"), "this has 1 words"),
+        (
+            format!("{contract}wallet_key = \"{}\"\n", "5e5e ".repeat(24)),
+            "word 1 of",
+        ),
+    ] {
+        let found = check(&lines);
+        assert!(found.len() == 1 && found[0].contains(what), "{lines}: {found:?}");
+        assert!(!found[0].contains("5e5e"), "{found:?}");
+    }
+    let shown = format!("{:?}", load(&format!("[settlement]\n{contract}{key}"), &[], &[]));
+    assert!(!shown.contains("5e5e"), "{shown}");
+}
+
+#[test]
+fn a_providers_payout_address_is_checked_with_the_network() {
+    let check = |network: &str, payout: &str| {
+        let provider = "[[providers]]\nname = \"lab\"\nurl = \"http://x\"\nmodels = [{ model = \"m\" }]";
+        let text = format!("[settlement]\nnetwork = \"{network}\"\n{provider}\npayout = \"{payout}\"\n");
+        problems(&text, &[], &[])
+    };
+    let testnet = "0QA_6fh0aRAkD7n1MNfAUx8TvyCUw2iTQfzVM-0isMze2anN";
+    assert_eq!(check("testnet", testnet), Vec::<String>::new());
+    for (network, payout, what) in [
+        (
+            "mainnet",
+            testnet,
+            "f.toml:2: settlement.network: the provider \"lab\" is to be paid at",
+        ),
+        (
+            "testnet",
+            "UQA_6fh0aRAkD7n1MNfAUx8TvyCUw2iTQfzVM-0isMze2ann",
+            "checksum does not fit",
+        ),
+        ("testnet", "hello", "f.toml:3: providers[0].payout: got \"hello\""),
+    ] {
+        let found = check(network, payout);
+        assert!(found.len() == 1 && found[0].contains(what), "{payout}: {found:?}");
+    }
+}
+
+#[test]
 fn what_is_not_toml_says_where_and_the_rest_is_still_checked() {
     let found = problems(
         "[server]\nlisten = \nworkers = 9999\n[ledger]\nfee_bps = 20_000\n",

@@ -61,9 +61,16 @@ pub fn provider(config: &DirectProvider) -> anyhow::Result<Provider> {
         authorization,
         dialect,
     }));
-    let payee = Payee::parse(&format!("direct.{name}"))
-        .with_context(|| format!("providers `{name}`: a name is made of letters, digits, `_`, `-` and `.`"))?;
-    Ok(Provider::new(payee, name, models, reach))
+    Ok(Provider::new(payee(name)?, name, models, reach))
+}
+
+/// By which id a provider of the configuration earns.
+///
+/// # Errors
+/// When its name does not fit an id.
+pub fn payee(name: &str) -> anyhow::Result<Payee> {
+    Payee::parse(&format!("direct.{name}"))
+        .with_context(|| format!("providers `{name}`: a name is made of letters, digits, `_`, `-` and `.`"))
 }
 
 fn authorization(name: &str, variable: &str) -> anyhow::Result<HeaderValue> {

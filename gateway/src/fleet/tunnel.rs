@@ -34,6 +34,7 @@ use crate::clock::now_ms;
 use crate::config::Registration;
 use crate::reject::Reject;
 use crate::request::upstream::{EngineBody, OpenError, chain};
+use crate::settling::addresses;
 
 /// What one stalled stream may keep in flight; and all streams of a tunnel together.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
@@ -266,6 +267,9 @@ async fn introduce(app: &App, tunnel: &Tunnel, authority: &str, timeout: Duratio
     let said = app.ledger.admission(&payee(&offer)).await;
     let said = said.context("the ledger cannot say now who may join")?;
     check_admission(app, &offer, said)?;
+    if let Some(payout) = &offer.payout {
+        addresses::note_offered(app, &payee(&offer), offer.sequence, payout).await?;
+    }
     Ok(offer)
 }
 

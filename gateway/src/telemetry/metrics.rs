@@ -73,6 +73,14 @@ struct Instruments {
     deposits_late: Counter<u64>,
     uncredited: Closed<Counter<u64>>,
     deposit_failures: Counter<u64>,
+    settlement_rounds: Counter<u64>,
+    settlement_payouts: Counter<u64>,
+    settlement_paid: Counter<u64>,
+    settlement_owed: Set,
+    settlement_wallet: Set,
+    settlement_anchored: Set,
+    settlement_failures: Closed<Counter<u64>>,
+    payout_addresses: Closed<Counter<u64>>,
     records_waiting: Set,
     oldest_waiting: Set,
 }
@@ -204,6 +212,36 @@ impl Metrics {
         self.0.deposit_failures.add(1, &[]);
     }
 
+    /// A round of payouts was planned.
+    pub fn round_planned(&self) {
+        self.0.settlement_rounds.add(1, &[]);
+    }
+
+    /// So many providers were paid so much.
+    pub fn paid_out(&self, payouts: usize, nano: u64) {
+        self.0.settlement_payouts.add(payouts as u64, &[]);
+        self.0.settlement_paid.add(nano, &[]);
+    }
+
+    /// How settlement stands on the chain: what is owed and what the wallet has, in nano, and the last anchored epoch.
+    pub fn settlement(&self, owed: u64, wallet: u64, anchored: Option<u64>) {
+        self.0.settlement_owed.to(owed);
+        self.0.settlement_wallet.to(wallet);
+        if let Some(epoch) = anchored {
+            self.0.settlement_anchored.to(epoch);
+        }
+    }
+
+    /// Settlement could not go on.
+    pub fn settlement_failed(&self, kind: &'static str) {
+        self.0.settlement_failures.with(kind, |counter| counter.add(1));
+    }
+
+    /// An offer named a payout address.
+    pub fn payout_address(&self, outcome: &'static str) {
+        self.0.payout_addresses.with(outcome, |counter| counter.add(1));
+    }
+
     /// Tunnels opened (positive) or closed (negative).
     pub fn tunnel(&self, delta: i64) {
         self.0.tunnels.add(delta);
@@ -288,6 +326,14 @@ pub(super) fn start(resource: &Resource, collector: Option<&Collector>) -> anyho
         deposits_late: never(&names::DEPOSITS_LATE),
         uncredited: Closed::new(counter(&meter, &names::UNCREDITED), names::REASON),
         deposit_failures: never(&names::DEPOSIT_FAILURES),
+        settlement_rounds: never(&names::SETTLEMENT_ROUNDS),
+        settlement_payouts: never(&names::SETTLEMENT_PAYOUTS),
+        settlement_paid: never(&names::SETTLEMENT_PAID),
+        settlement_owed: set(&names::SETTLEMENT_OWED),
+        settlement_wallet: set(&names::SETTLEMENT_WALLET),
+        settlement_anchored: set(&names::SETTLEMENT_ANCHORED),
+        settlement_failures: Closed::new(counter(&meter, &names::SETTLEMENT_FAILURES), names::KIND),
+        payout_addresses: Closed::new(counter(&meter, &names::PAYOUT_ADDRESSES), names::OUTCOME),
         records_waiting: set(&names::RECORDS_WAITING),
         oldest_waiting: set(&names::OLDEST_WAITING),
     };

@@ -157,6 +157,26 @@ metrics! {
     UNCREDITED = "filature.deposits.uncredited", Kind::Counter, "{transfer}", [REASON];
     /// Times that deposits could not be read: the chain or the ledger did not answer. The log says which.
     DEPOSIT_FAILURES = "filature.deposits.failures", Kind::Counter, "{failure}", [];
+    /// Rounds of payouts that this process has planned.
+    SETTLEMENT_ROUNDS = "filature.settlement.rounds", Kind::Counter, "{round}", [];
+    /// Payments that it found to have reached their providers.
+    SETTLEMENT_PAYOUTS = "filature.settlement.payouts", Kind::Counter, "{payout}", [];
+    /// What they came to, in nano.
+    SETTLEMENT_PAID = "filature.settlement.paid.nano", Kind::Counter, "{nano}", [];
+    /// What the last anchor leaves unpaid and was not claimed since, in nano, as the settler whose turn it is sees it.
+    SETTLEMENT_OWED = "filature.settlement.owed.nano", Kind::Level, "{nano}", [];
+    /// What is in the wallet that pays, in nano, as it sees it.
+    SETTLEMENT_WALLET = "filature.settlement.wallet.nano", Kind::Level, "{nano}", [];
+    /// The last epoch whose roots are in the contract, as it sees it.
+    SETTLEMENT_ANCHORED = "filature.settlement.anchored", Kind::Level, "{epoch}", [];
+    /// Looks at which settlement could not go on, by why: `chain`, `store`, `ledger` did not answer or not as they should;
+    /// `epochs`, `books`, `plan`, `message` are wrong; `short`: the wallet needs coins; `contract`: there is none, or it is
+    /// not this wallet's; `stranger`: its last anchor is not in the books; `wallet`: another one pays the last round, or
+    /// there is none at the address; `refused`: the chain does not take the message. The log says more.
+    SETTLEMENT_FAILURES = "filature.settlement.failures", Kind::Counter, "{failure}", [KIND];
+    /// Payout addresses in offers: `named` for the first time, `changed` (the change waits for `settlement.payout_delay_s`),
+    /// or `refused` since nobody can be paid there.
+    PAYOUT_ADDRESSES = "filature.settlement.addresses", Kind::Counter, "{address}", [OUTCOME];
     /// Answers through tunnels by what their providers signed about them: `taken` into the record, `absent`, `wrong` (it
     /// does not fit what passed; the log says why), `short` (fewer tokens than are billed).
     COSIGNED = "filature.tunnels.signatures", Kind::Counter, "{signature}", [OUTCOME];

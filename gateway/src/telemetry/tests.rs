@@ -62,6 +62,8 @@ fn every_metric_of_the_table_is_scraped_under_the_name_of_the_reference() {
     metrics.ledger_step("reserve", Duration::from_micros(20), true);
     metrics.cosigned("taken");
     metrics.uncredited("dust");
+    metrics.settlement_failed("short");
+    metrics.payout_address("named");
     let scrape = metrics.render();
     for metric in names::ALL {
         let name = reference::scrape_name(metric);

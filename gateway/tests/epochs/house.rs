@@ -59,6 +59,11 @@ pub struct Ran {
 
 impl House {
     pub async fn new(kind: Kind) -> Self {
+        Self::paid(kind, "").await
+    }
+
+    /// A house whose engine is paid as the line `payout` of its table says.
+    pub async fn paid(kind: Kind, payout: &str) -> Self {
         let home = tempfile::tempdir().expect("a folder");
         let engine = EngineSettings {
             name: "engine".to_owned(),
@@ -73,6 +78,7 @@ impl House {
             [[providers]]
             name = "engine"
             url = "{}"
+            {payout}
             [[providers.models]]
             model = "sim-small"
             price = {{ prompt = 20_000_000, completion = 60_000_000, call = 100 }}
@@ -126,15 +132,27 @@ impl House {
         process
     }
 
-    /// Starts a gateway and waits for nothing.
-    pub fn start(&self, place: &Place, age_ms: u64, more: &[&str]) -> Process {
-        let mut args: Vec<String> = ["serve", "--listen"].map(str::to_owned).to_vec();
-        args.push(format!("127.0.0.1:{}", place.port));
-        args.extend(["--config".to_owned(), self.config.display().to_string()]);
+    /// Starts a program of the workspace in the house's folder and waits for nothing.
+    pub fn run(&self, name: &str, args: &[&str]) -> Process {
+        let args: Vec<_> = args.iter().map(|&arg| arg.to_owned()).collect();
+        Process::start(self.home.path(), name, &program("filature"), &args)
+    }
+
+    /// How a command finds the ledger and the settings of a gateway.
+    pub fn settings(&self, place: &Place) -> Vec<String> {
+        let mut args = vec!["--config".to_owned(), self.config.display().to_string()];
         args.extend(["--data".to_owned(), place.data.display().to_string()]);
         if let Some((_, url)) = &self.redis {
             args.extend(["--redis".to_owned(), url.clone()]);
         }
+        args
+    }
+
+    /// Starts a gateway and waits for nothing.
+    pub fn start(&self, place: &Place, age_ms: u64, more: &[&str]) -> Process {
+        let mut args: Vec<String> = ["serve", "--listen"].map(str::to_owned).to_vec();
+        args.push(format!("127.0.0.1:{}", place.port));
+        args.extend(self.settings(place));
         args.extend(["--epochs-age-ms".to_owned(), age_ms.to_string()]);
         args.extend(["--server-workers", "1", "--ledger-hold-lease-ms", "4000"].map(str::to_owned));
         args.extend(more.iter().map(|&word| word.to_owned()));
@@ -157,6 +175,11 @@ impl House {
     /// A path in the house's folder.
     pub fn path(&self, name: &str) -> String {
         self.home.path().join(name).display().to_string()
+    }
+
+    /// The house's folder.
+    pub fn folder(&self) -> &Path {
+        self.home.path()
     }
 
     /// Writes a file into the house's folder and returns its path.

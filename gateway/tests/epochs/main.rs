@@ -6,6 +6,7 @@ mod chain;
 #[expect(dead_code, reason = "the kill tests use more of it")]
 mod client;
 mod cosigned;
+mod contract_chain;
 mod crash;
 #[path = "../faults/stack/home.rs"]
 #[expect(dead_code, reason = "the kill tests use more of it")]
@@ -19,6 +20,7 @@ mod operator;
 #[expect(dead_code, reason = "the kill tests use more of it")]
 mod process;
 mod receipts;
+mod settlement;
 mod turns;
 #[path = "../faults/wait.rs"]
 mod wait;

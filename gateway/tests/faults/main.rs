@@ -13,6 +13,8 @@ mod attraction;
 mod books;
 mod caller;
 mod cancel;
+#[path = "../epochs/contract_chain.rs"]
+mod contract_chain;
 mod chaos;
 mod crowd;
 mod disk;

@@ -3,6 +3,7 @@
 
 mod run;
 mod sealer;
+mod settler;
 mod wire;
 
 use std::time::Duration;

@@ -18,7 +18,7 @@ use crate::process::Process;
 use crate::wait;
 use home::Home;
 pub use home::{free_port, program};
-pub use provider::{Provider, Terms};
+pub use provider::{Provider, Terms, payout};
 
 /// The model that every provider serves.
 pub const MODEL: &str = "sim-small";

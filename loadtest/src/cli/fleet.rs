@@ -31,6 +31,9 @@ pub struct FleetArgs {
     /// A model every provider serves; may be repeated.
     #[arg(long = "model", default_value = "sim-small")]
     models: Vec<String>,
+    /// An address on TON that a provider is paid at, for the first, the second and so on.
+    #[arg(long = "payout", value_name = "ADDRESS")]
+    payouts: Vec<String>,
     /// Calls a provider serves at the same time.
     #[arg(long, default_value_t = 64)]
     concurrency: u32,
@@ -102,6 +105,7 @@ impl FleetArgs {
                 sigma: self.sigma,
             },
             models: self.models,
+            payouts: self.payouts,
             concurrency_max: self.concurrency,
             keys: self.data,
             ..FleetSettings::default()

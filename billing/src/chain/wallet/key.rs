@@ -75,6 +75,18 @@ impl WalletKey {
         }
     }
 
+    /// Whether a secret can be one, without the long way from words to the key.
+    ///
+    /// # Errors
+    /// [`WalletKeyError`]
+    pub fn check(secret: &str) -> Result<(), WalletKeyError> {
+        let secret = secret.trim();
+        match parse_hex::<32>(secret).map(Zeroizing::new) {
+            Some(_seed) => Ok(()),
+            None => entropy_of(secret).map(|_entropy| ()),
+        }
+    }
+
     /// Reads the secret in a file that only its owner may read.
     ///
     /// # Errors
@@ -94,25 +106,7 @@ impl WalletKey {
 
     /// The key of 24 words, as wallets show them. Words with a password are not supported.
     fn from_words(words: &str) -> Result<Self, WalletKeyError> {
-        let words = Zeroizing::new(words.to_lowercase());
-        let count = words.split_whitespace().count();
-        if count != WORDS_COUNT {
-            return Err(WalletKeyError::Count(count));
-        }
-        let mut phrase = Zeroizing::new(String::with_capacity(words.len()));
-        for (place, word) in words.split_whitespace().enumerate() {
-            if !WORDS.lines().any(|known| known == word) {
-                return Err(WalletKeyError::Word(place.saturating_add(1)));
-            }
-            if place > 0 {
-                phrase.push(' ');
-            }
-            phrase.push_str(word);
-        }
-        let entropy = entropy(phrase.as_bytes());
-        if derive(&entropy, b"TON seed version", ROUNDS_CHECK).first() != Some(&0) {
-            return Err(WalletKeyError::Checksum);
-        }
+        let entropy = entropy_of(words)?;
         let seed = derive(&entropy, b"TON default seed", ROUNDS);
         let seed = seed.first_chunk::<32>().ok_or(WalletKeyError::Checksum)?;
         Ok(Self::from_seed(seed))
@@ -136,6 +130,30 @@ impl fmt::Debug for WalletKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("WalletKey(…)")
     }
+}
+
+/// What 24 words stand for, if they belong together.
+fn entropy_of(words: &str) -> Result<Zeroizing<[u8; 64]>, WalletKeyError> {
+    let words = Zeroizing::new(words.to_lowercase());
+    let count = words.split_whitespace().count();
+    if count != WORDS_COUNT {
+        return Err(WalletKeyError::Count(count));
+    }
+    let mut phrase = Zeroizing::new(String::with_capacity(words.len()));
+    for (place, word) in words.split_whitespace().enumerate() {
+        if !WORDS.lines().any(|known| known == word) {
+            return Err(WalletKeyError::Word(place.saturating_add(1)));
+        }
+        if place > 0 {
+            phrase.push(' ');
+        }
+        phrase.push_str(word);
+    }
+    let entropy = entropy(phrase.as_bytes());
+    if derive(&entropy, b"TON seed version", ROUNDS_CHECK).first() != Some(&0) {
+        return Err(WalletKeyError::Checksum);
+    }
+    Ok(entropy)
 }
 
 fn entropy(phrase: &[u8]) -> Zeroizing<[u8; 64]> {

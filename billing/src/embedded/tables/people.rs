@@ -1,12 +1,12 @@
-//! What operators write: accounts, keys, what they say of providers, and the audit trail.
+//! What operators write: accounts, keys, what they say of providers, and the audit trail; and where providers are paid.
 
 use redb::{ReadableTable, ReadableTableMetadata};
 
-use super::{Entered, Tables};
+use super::{Entered, PAYOUT_NAMES, Tables};
 use crate::embedded::store::damaged;
 use crate::id::{AccountId, KeyId, ProviderId};
 use crate::key::{KeyChange, KeyHash, KeyRecord};
-use crate::ledger::{ADMISSIONS_MAX, Admission, LedgerError};
+use crate::ledger::{ADMISSIONS_MAX, Admission, LedgerError, PAYOUT_NAMES_MAX};
 
 impl Tables<'_> {
     /// Writes an account, unless it exists. Returns whether it was new.
@@ -101,6 +101,28 @@ impl Tables<'_> {
             return Ok(Err(LedgerError::TooLarge("the list of providers")));
         }
         self.admissions.insert(provider.as_str(), admission.as_str())?;
+        Ok(Ok(true))
+    }
+
+    /// Writes where a provider is to be paid, if `from` stands there. Returns whether `to` does now.
+    pub(in crate::embedded) fn name_payout(
+        &mut self,
+        provider: &ProviderId,
+        from: Option<&str>,
+        to: &str,
+    ) -> Entered<bool> {
+        let mut names = self.txn.open_table(PAYOUT_NAMES)?;
+        let known = names.get(provider.as_str())?.map(|known| known.value().to_owned());
+        if known.as_deref() == Some(to) {
+            return Ok(Ok(true));
+        }
+        if known.as_deref() != from {
+            return Ok(Ok(false));
+        }
+        if known.is_none() && names.len()? >= PAYOUT_NAMES_MAX {
+            return Ok(Err(LedgerError::TooLarge("the list of where providers are paid")));
+        }
+        names.insert(provider.as_str(), to)?;
         Ok(Ok(true))
     }
 }

@@ -1,4 +1,4 @@
--- What crosses the ledger's border: deposits, withdrawals, and how far the world outside was read.
+-- What crosses the ledger's border: deposits, withdrawals, how far the world outside was read, and where providers are paid.
 
 -- Keys: account, marker, stream of the account's deposits, totals. Arguments: amount, most that all deposits may be, what
 -- the marker says, the deposit as the stream has it.
@@ -109,8 +109,28 @@ local function move_bookmark(keys, args)
   return 1
 end
 
+-- Keys: the hash of where providers are to be paid. Arguments: the provider, what stands there ('' if nothing), what shall
+-- stand there, how many the hash may have.
+local function name_payout(keys, args)
+  local names = unpack(keys)
+  local provider, from, to, names_max = unpack(args)
+  local known = redis.call('HGET', names, provider) or ''
+  if known == to then
+    return 'ok'
+  end
+  if known ~= from then
+    return 'other'
+  end
+  if known == '' and redis.call('HLEN', names) >= tonumber(names_max) then
+    return 'too_many'
+  end
+  redis.call('HSET', names, provider, to)
+  return 'ok'
+end
+
 register('deposit', deposit)
 register('withdraw', withdraw)
 register('step_withdrawal', step_withdrawal)
 register('withdrawals', withdrawals, 'no-writes')
 register('move_bookmark', move_bookmark)
+register('name_payout', name_payout)

@@ -56,6 +56,7 @@ fn view(seqno: u32) -> View {
             anchor: None,
             chain: Hash::from_bytes([0; 32]),
             claimed: Default::default(),
+            contests: Default::default(),
             last: at(8),
         }),
         epoch: Some(0),

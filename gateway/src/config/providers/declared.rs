@@ -17,6 +17,8 @@ section! {
         /// What its engine is, so that a broken answer can be continued there: `vllm`, `sglang`, `llama.cpp`, `ollama` or
         /// `openai`, which is any other.
         dialect: Dialect = Dialect::OpenAi;
+        /// The address on TON that its earnings go to. Without one they wait. A change counts at once.
+        payout: Option<String> = None;
     }
 }
 

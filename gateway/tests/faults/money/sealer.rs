@@ -48,7 +48,7 @@ fn the_sealer_is_killed_while_it_seals() {
     let sealer = start(&run.stack, &node.url());
     run.finish(load);
     run.stop();
-    let verdict = all_sealed(&run.stack);
+    let verdict = all_sealed(&run.stack, STORE);
     drop(sealer);
     let sealed = records(&folder);
     let closing = books::close_with(&run.stack, run.reports(), &[], Duration::ZERO, &sealed);
@@ -102,11 +102,11 @@ fn start(stack: &Stack, redis: &str) -> Process {
 }
 
 /// Waits until the epochs come to what the ledger says, and returns what `epochs verify` found.
-fn all_sealed(stack: &Stack) -> Value {
+pub(super) fn all_sealed(stack: &Stack, store: &str) -> Value {
     let totals = stack.operator().books().totals;
     wait::until("all to be sealed", SEALED_MAX, || {
         let mut command = Command::new(program("filature"));
-        command.args(["epochs", "verify", "--store", STORE, "--data", "data", "--json"]);
+        command.args(["epochs", "verify", "--store", store, "--data", "data", "--json"]);
         without_settings(&mut command);
         let done = command.current_dir(stack.path()).output().expect("filature runs");
         let said = String::from_utf8_lossy(&done.stderr);
@@ -123,7 +123,7 @@ fn all_sealed(stack: &Stack) -> Value {
 }
 
 /// Every record in the epochs.
-fn records(store: &Path) -> HashMap<CallId, UsageRecord> {
+pub(super) fn records(store: &Path) -> HashMap<CallId, UsageRecord> {
     let mut records = HashMap::new();
     let folders = fs::read_dir(store.join("epochs")).expect("epochs").flatten();
     let objects = folders.flat_map(|folder| fs::read_dir(folder.path()).expect("a folder").flatten());
