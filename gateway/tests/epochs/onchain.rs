@@ -93,8 +93,32 @@ async fn embedded_a_receipt_is_followed_to_the_root_on_chain() {
         assert_eq!(anchor["contract"], json!(address(&contract)));
     }
 
+    settings_lead_there(&house, &chain, &contract, &first, &store);
     tampering(&house, &chain, &contract, &first, &store);
     other_contracts(&house, &chain, &first, number).await;
+}
+
+/// Where a configuration names the contract, nothing has to be said; and it can be told to ask nobody.
+fn settings_lead_there(house: &House, chain: &Chain, contract: &str, first: &str, store: &str) {
+    let text = format!(
+        "[settlement]\nnetwork = \"testnet\"\ncontract = \"{contract}\"\nendpoints = [\"{}\"]\n[epochs]\nstore = \"{store}\"\n",
+        chain.endpoint
+    );
+    let config = house.file("settled.toml", text);
+    let ran = house.filature(&["receipts", "verify", first, "--config", &config]);
+    assert!(
+        ran.code == 0 && ran.out.contains("has that hash as its anchor"),
+        "{} {}",
+        ran.out,
+        ran.err
+    );
+    let ran = house.filature(&["receipts", "verify", first, "--config", &config, "--offline"]);
+    assert!(
+        ran.code == 0 && !ran.out.contains("as its anchor"),
+        "{} {}",
+        ran.out,
+        ran.err
+    );
 }
 
 /// Seals that were changed, a receipt that was changed, and an endpoint that is not there.
