@@ -14,7 +14,7 @@ PORT ?= 8080
 FUZZ_SECONDS ?= 60
 # What the Rust tests' devnets executed, and how much of it there must be at least.
 REPLAYS := target/replays
-REPLAYS_LEAST := 1500
+REPLAYS_LEAST := 2500
 
 .PHONY: help demo demo-llm build test test-rust test-acceptance test-contracts test-replays contracts lint fmt bench bench-ledger bench-router bench-settle simulate faults fuzz docs requirements clean
 
@@ -41,11 +41,11 @@ test-acceptance: target/.packages $(PYTHON) $(ACCEPTANCE)/node/node_modules/.pac
 	cargo build --workspace --bins
 	$(PYTHON) $(ACCEPTANCE)/run.py
 
-test-test-replays: $(CONTRACTS)/node_modules/.package-lock.json ## Every transaction of the Rust tests' devnets again on the C++ executor (after test-rust)
-	node $(CONTRACTS)/replays.mjs --least $(REPLAYS_LEAST) $(REPLAYS)
-
-contracts: $(CONTRACTS)/node_modules/.package-lock.json ## The settlement contract on the C++ executor: every path, attacks, random histories
+test-contracts: $(CONTRACTS)/node_modules/.package-lock.json ## The settlement contract on the C++ executor: every path, attacks, random histories
 	cd $(CONTRACTS) && npm test
+
+test-replays: $(CONTRACTS)/node_modules/.package-lock.json ## Every message of the Rust tests' devnets again on the C++ executor (after test-rust)
+	node $(CONTRACTS)/replays.mjs --least $(REPLAYS_LEAST) $(REPLAYS)
 
 contracts: $(CONTRACTS)/node_modules/.package-lock.json ## Compile the settlement contract anew, with its test vectors and the table of its costs
 	cd $(CONTRACTS) && npm run build && npm run vectors && npm run gas -- --write

@@ -1,6 +1,6 @@
-// Runs every transaction of our devnet again in the C++ executor, and compares what came of it.
+// Runs every message that our devnet executed, or refused, again in the C++ executor, and compares what came of it.
 //
-// node replays.mjs [--least N] FOLDER: the folder's files are what devnets wrote under FILATURE_REPLAYS, one transaction a
+// node replays.mjs [--least N] FOLDER: the folder's files are what devnets wrote under FILATURE_REPLAYS, one message a
 // line. Equal lines are run once: many tests begin alike. Exit status 1 if one differs, or if there are fewer than N.
 import { createHash } from 'node:crypto';
 import { createReadStream, readdirSync } from 'node:fs';
@@ -17,7 +17,8 @@ const SHOWN_MAX = 10;
 
 /** Where the answer differs from what the line says came of it. */
 function differences(line, answer) {
-    if (!answer.ok) return [`not accepted: ${answer.error}`];
+    if (line.refused) return refusal(line, answer);
+    if (!answer.ok) return [`taken there, refused in C++: ${answer.error}`];
     const told = { ...line, gas: String(line.gas) };
     const text = (value) => JSON.stringify(value ?? null);
     return FIELDS.filter((field) => text(told[field]) !== text(answer[field])).map(
@@ -25,16 +26,22 @@ function differences(line, answer) {
     );
 }
 
+/** The same for a message from outside that was not taken. */
+function refusal(line, answer) {
+    if (answer.ok) return [`refused there with ${line.exit_code}, taken in C++`];
+    return line.exit_code === answer.exit_code ? [] : [`refused there with ${line.exit_code}, in C++ with ${answer.exit_code}`];
+}
+
 class Tally {
-    transactions = 0;
+    messages = 0;
     seen = new Set();
     different = [];
-    /** How they ended: a contract did all, a contract refused, nobody was there to run. */
-    ends = { done: 0, refused: 0, plain: 0 };
+    /** How they ended: a contract did all, a contract failed, nobody was there to run, a message from outside was not taken. */
+    ends = { done: 0, failed: 0, plain: 0, refused: 0 };
 
     /** Whether a line is new under its configuration. */
     isNew(text, config) {
-        this.transactions += 1;
+        this.messages += 1;
         const name = createHash('sha256').update(config).update(text).digest('base64');
         if (this.seen.has(name)) return false;
         this.seen.add(name);
@@ -42,11 +49,16 @@ class Tally {
     }
 
     take(place, line, answer) {
-        const refused = answer.aborted || ![0, 1].includes(answer.exit_code);
-        this.ends[answer.exit_code === null ? 'plain' : refused ? 'refused' : 'done'] += 1;
+        this.ends[end(answer)] += 1;
         const found = differences(line, answer);
         if (found.length > 0) this.different.push(`${place}: ${found.join('; ')}`);
     }
+}
+
+function end(answer) {
+    if (!answer.ok) return 'refused';
+    if (answer.exit_code === null) return 'plain';
+    return answer.aborted || ![0, 1].includes(answer.exit_code) ? 'failed' : 'done';
 }
 
 async function replayFile(executor, folder, name, tally) {
@@ -82,11 +94,11 @@ for (const name of files.sort()) await replayFile(executor, folder, name, tally)
 
 for (const one of tally.different.slice(0, SHOWN_MAX)) console.error(`replays: ${one}`);
 const seconds = ((performance.now() - began) / 1000).toFixed(1);
-const { transactions, seen, different, ends } = tally;
+const { messages, seen, different, ends } = tally;
 console.log(
-    `replays: ${transactions} transactions of ${files.length} devnets; each of the ${seen.size} that differ was run again in ` +
-        `C++, in ${seconds} s (${ends.done} did what they should, ${ends.refused} were refused, ${ends.plain} met no contract): ` +
-        `${seen.size - different.length} came out equal, ${different.length} did not`,
+    `replays: ${messages} messages of ${files.length} devnets; each of the ${seen.size} that differ was run again in ` +
+        `C++, in ${seconds} s (${ends.done} did what they should, ${ends.failed} failed in a contract, ${ends.plain} met none, ` +
+        `${ends.refused} from outside were refused): ${seen.size - different.length} came out equal, ${different.length} did not`,
 );
 if (seen.size < Number(values.least)) {
     console.error(`replays: fewer than ${values.least} are too few: were the tests run with FILATURE_REPLAYS?`);

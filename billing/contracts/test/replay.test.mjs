@@ -133,7 +133,7 @@ test('what another executor wrote down is compared, and a wrong figure or too fe
     };
     const good = compare([right, right]);
     assert.equal(good.status, 0, good.stderr);
-    assert.match(good.stdout, /2 transactions of 1 devnets.* the 1 that differ .*1 came out equal, 0 did not/);
+    assert.match(good.stdout, /2 messages of 1 devnets.* the 1 that differ .*1 came out equal, 0 did not/);
     for (const wrong of [
         { total_fees: '1' },
         { balance_after: '1' },
@@ -148,6 +148,10 @@ test('what another executor wrote down is compared, and a wrong figure or too fe
         assert.equal(bad.status, 1, field);
         assert.match(bad.stderr, new RegExp(`1-0.jsonl:2: ${field}: `));
     }
+    const { shard_account_before, message, now, lt } = right;
+    const bad = compare([{ shard_account_before, message, now, lt, refused: true, exit_code: 33 }]);
+    assert.equal(bad.status, 1);
+    assert.match(bad.stderr, /1-0.jsonl:1: refused there with 33, taken in C\+\+/);
     assert.match(compare([right], '--least', '2').stderr, /fewer than 2 are too few/);
     assert.match(compare([]).stderr, /too few/);
     assert.equal(compare([]).status, 1);

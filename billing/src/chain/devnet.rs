@@ -37,7 +37,7 @@ use self::state::{State, damaged};
 use self::store::Store;
 use super::address::Address;
 use super::amount::Coins;
-use super::message::Body;
+use super::message::{Body, External};
 use super::{AccountState, CellError, ChainError, Head};
 
 /// Most coins given at once: twice what there is of them on the mainnet, in nano.
@@ -223,6 +223,16 @@ impl Devnet {
 impl Live {
     fn whole(&self) -> Result<(), ChainError> {
         self.broken.clone().map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// Writes down that a message was refused, where that is wanted.
+    fn refused(&mut self, message: &External, now: u32, error: &ChainError) -> Result<(), ChainError> {
+        match (&mut self.replays, error) {
+            (Some(replays), ChainError::Refused { exit_code, .. }) => {
+                replays.write_refused(&self.state, message, now, *exit_code)
+            }
+            _ => Ok(()),
+        }
     }
 }
 

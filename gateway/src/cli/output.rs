@@ -48,12 +48,12 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
 
 /// A remark that is no part of the result.
 pub(super) fn note(text: &str) {
-    eprintln!("filature: {text}");
+    eprintln!("filature: {}", lines(text));
 }
 
 /// Says why a command failed.
 pub(super) fn complain(text: &str, code: u8) -> ExitCode {
-    eprintln!("filature: {text}");
+    eprintln!("filature: {}", lines(text));
     ExitCode::from(code)
 }
 
@@ -120,6 +120,11 @@ impl fmt::Display for Table {
         }
         Ok(())
     }
+}
+
+/// The same of a text of several lines.
+pub(super) fn lines(text: &str) -> String {
+    text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }
 
 /// Text from outside must not steer the terminal.

@@ -1,7 +1,7 @@
 //! A wallet that a command pays from: sends one message, and waits until it is known what became of it.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use filature_billing::Nano;
@@ -87,26 +87,55 @@ impl Purse {
 
     /// Sends the message until the wallet is past its seqno; how the wallet stands then.
     async fn taken(&self, reached: &Reached, signed: &Signed, seqno: u32, until: u32) -> anyhow::Result<AccountState> {
-        let chain = &*reached.chain;
+        let began = Instant::now();
         loop {
-            match chain.send(&signed.bytes).await {
-                Ok(_) => {}
-                // It was taken already, or another one was: that is seen by the wallet.
-                Err(error) if Wallet::refused_seqno(&error) => {}
-                Err(ChainError::Refused { reason, .. }) => bail!("the chain refused the message: {reason}"),
-                // It may have arrived all the same.
-                Err(error) => super::output::note(&format!("sending: {error}")),
-            }
-            let state = chain.account(self.address()).await?;
-            if Wallet::seqno_in(&state).is_some_and(|now| now > seqno) {
-                return Ok(state);
-            }
-            if reached.now().await? > until.saturating_add(BEHIND_S) {
-                bail!("the chain did not take the message in time: nothing was sent");
+            // Once it was sent, an answer that does not come is no reason to stop looking.
+            match self.look(reached, signed, seqno, until).await? {
+                Look::Taken(state) => return Ok(state),
+                Look::Waits => {}
+                Look::Late => bail!("the chain did not take the message in time: nothing was sent"),
+                Look::Unknown(error) if began.elapsed() > WAY_MAX => {
+                    bail!(
+                        "it is not known whether the message was taken ({error}): look at the wallet before you try again"
+                    )
+                }
+                Look::Unknown(error) => super::output::note(&error.to_string()),
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
+
+    /// Sends the message (again), and looks at the wallet.
+    async fn look(&self, reached: &Reached, signed: &Signed, seqno: u32, until: u32) -> anyhow::Result<Look> {
+        let chain = &*reached.chain;
+        match chain.send(&signed.bytes).await {
+            Ok(_) => {}
+            // It was taken already, or another one was: that is seen by the wallet. Or its time is over.
+            Err(error) if Wallet::refused_seqno(&error) || Wallet::refused_expired(&error) => {}
+            Err(ChainError::Refused { reason, .. }) => bail!("the chain refused the message: {reason}"),
+            Err(error) => return Ok(Look::Unknown(error)),
+        }
+        let looked = async {
+            let state = chain.account(self.address()).await?;
+            if Wallet::seqno_in(&state).is_some_and(|now| now > seqno) {
+                return Ok(Look::Taken(state));
+            }
+            let late = chain.head().await?.time > until.saturating_add(BEHIND_S);
+            Ok(if late { Look::Late } else { Look::Waits })
+        };
+        Ok(looked.await.unwrap_or_else(Look::Unknown))
+    }
+}
+
+/// What became of a message so far.
+enum Look {
+    /// The wallet is past its seqno, and stands like this.
+    Taken(AccountState),
+    Waits,
+    /// Its time is over.
+    Late,
+    /// Nobody answers.
+    Unknown(ChainError),
 }
 
 /// What the contract's exit code says (`billing/contracts/README.md`).
@@ -157,7 +186,14 @@ pub(super) async fn arrived(chain: &dyn Chain, transfer: &Transfer, after: Posit
     let arriving = async {
         let mut after = after;
         loop {
-            let page = chain.transactions(transfer.to, after, PAGE_MAX).await?;
+            let page = match chain.transactions(transfer.to, after, PAGE_MAX).await {
+                Ok(page) => page,
+                // It was sent: an answer that does not come is no reason to stop looking.
+                Err(error) => {
+                    super::output::note(&error.to_string());
+                    Vec::new()
+                }
+            };
             after = page.last().map_or(after, |last| last.at);
             let took = |one: &Transaction| {
                 matches!(&one.incoming, Incoming::Transfer(got)
@@ -165,7 +201,7 @@ pub(super) async fn arrived(chain: &dyn Chain, transfer: &Transfer, after: Posit
             };
             let empty = page.is_empty();
             if let Some(found) = page.into_iter().find(took) {
-                return anyhow::Ok(found);
+                return found;
             }
             if empty {
                 tokio::time::sleep(LOOK_EVERY).await;
@@ -173,5 +209,5 @@ pub(super) async fn arrived(chain: &dyn Chain, transfer: &Transfer, after: Posit
         }
     };
     let arrived = tokio::time::timeout(WAY_MAX, arriving).await;
-    arrived.context("the message was sent, and did not arrive in three minutes: look again later")?
+    arrived.context("the message was sent, and is not seen to arrive in three minutes: look again before you try again")
 }

@@ -241,7 +241,7 @@ impl Verdict {
         }
         self.checked.iter().for_each(|what| line("checked", what));
         self.not_checked.iter().for_each(|what| line("not checked", what));
-        out
+        output::lines(&out)
     }
 }
 

@@ -5,6 +5,7 @@ mod chain;
 #[path = "../faults/caller/client.rs"]
 #[expect(dead_code, reason = "the kill tests use more of it")]
 mod client;
+mod contests;
 mod cosigned;
 mod contract_chain;
 mod crash;

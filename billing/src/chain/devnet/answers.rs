@@ -87,7 +87,11 @@ impl Devnet {
         let mut live = self.inner.live.lock();
         live.whole()?;
         let message = External::read(message)?;
-        live.state.check(&message, self.time(&live))?;
+        let now = self.time(&live);
+        if let Err(error) = live.state.check(&message, now) {
+            live.refused(&message, now, &error)?;
+            return Err(error);
+        }
         if let Some(exit_code) = faults.refuse_messages {
             return Err(not_accepted(Some(exit_code)));
         }

@@ -100,7 +100,7 @@ pub(super) async fn run(deploy: &Deploy) -> Result<(), Failure> {
         .for_each(|doubt| output::note(&format!("doubtful: {doubt}")));
     if named_elsewhere(&reached, contract) {
         let text = format!(
-            "these parties and terms give {}, not the contract that --contract names",
+            "these parties and terms give {}, and --contract or settlement.contract names another",
             deployed.friendly
         );
         return Err(Failure::Usage(text));
