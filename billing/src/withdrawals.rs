@@ -15,6 +15,7 @@ mod books;
 mod decide;
 mod entry;
 mod step;
+mod take;
 mod tell;
 
 pub use self::books::{Batch, Books};
@@ -40,7 +41,9 @@ const BOOKS: &str = "withdrawals";
 /// How withdrawals are paid.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PayerSettings {
-    /// Accounts of the operator's own: what is to be sent there is given back.
+    /// The settlement contract, if there is one: nothing is paid from its operator's wallet.
+    pub contract: Option<Address>,
+    /// Further accounts of the operator's own: what is to be sent there, to the contract or the wallet is given back.
     pub own: Vec<Address>,
     /// How long a signed message is good, in seconds of the chain.
     pub valid_s: u32,
@@ -49,9 +52,10 @@ pub struct PayerSettings {
 }
 
 impl Default for PayerSettings {
-    /// No own accounts but the wallet, five minutes, and not paused.
+    /// No contract and no own accounts but the wallet, five minutes, and not paused.
     fn default() -> Self {
         Self {
+            contract: None,
             own: Vec::new(),
             valid_s: 300,
             paused: false,

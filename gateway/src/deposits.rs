@@ -52,10 +52,7 @@ impl Till {
             address: Address::parse(text, settings.network)?.address,
             deposit_min: Nano::saturating(settings.deposit_min_nano),
             withdrawal_min: Nano::saturating(settings.withdrawal_min_nano),
-            contract: match &settings.contract {
-                Some(text) => Some(Address::parse(text, settings.network)?.address),
-                None => None,
-            },
+            contract: contract(settings)?,
             wallet: None,
         }))
     }
@@ -76,6 +73,16 @@ impl Till {
                 .then_some("This is an account of the operator's.")
         }
     }
+}
+
+/// The settlement contract that the settings name.
+///
+/// # Errors
+/// [`BadAddress`], which the check of the settings finds first.
+pub fn contract(settings: &SettlementSettings) -> Result<Option<Address>, BadAddress> {
+    let text = settings.contract.as_deref();
+    text.map(|text| Ok(Address::parse(text, settings.network)?.address))
+        .transpose()
 }
 
 /// Who is asked about the chain.

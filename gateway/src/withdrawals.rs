@@ -15,7 +15,7 @@ use filature_billing::withdrawals::{Done, Payer, PayerSettings, Waiting};
 use crate::app::App;
 use crate::clock::now_ms;
 use crate::config::SettlementSettings;
-use crate::deposits::Till;
+use crate::deposits::{self, Till};
 use crate::turns::Turns;
 
 /// The lease of whoever pays.
@@ -26,6 +26,8 @@ const LEASE: &str = "withdrawals";
 pub struct Purse {
     wallet: Wallet,
     key: Arc<WalletKey>,
+    /// Nothing is paid from the wallet that settles with it.
+    contract: Option<Address>,
 }
 
 impl Purse {
@@ -42,6 +44,7 @@ impl Purse {
         Ok(Some(Self {
             wallet: Wallet::new(key.public(), settings.network)?,
             key: Arc::new(key),
+            contract: deposits::contract(settings)?,
         }))
     }
 
@@ -54,9 +57,9 @@ impl Purse {
 
 /// Pays until the gateway ends. `till` names the operator's other accounts, to which nothing is withdrawn.
 pub async fn pay(app: Arc<App>, purse: Purse, till: Option<Till>, chain: Arc<dyn Chain>) {
-    let own = till.map(|till| till.own().collect()).unwrap_or_default();
     let settings = PayerSettings {
-        own,
+        contract: purse.contract,
+        own: till.map(|till| till.own().collect()).unwrap_or_default(),
         paused: app.config.settlement.withdrawals_paused,
         ..PayerSettings::default()
     };

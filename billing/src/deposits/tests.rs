@@ -358,7 +358,7 @@ async fn what_names_nobody_credits_nobody_and_is_told() {
         ),
         (
             TON,
-            snake(&[[b'x'; 127].as_slice(); 500]),
+            snake(&[[b'x'; 100].as_slice(); 500]),
             Unreadable,
             "longer than 1024 bytes",
         ),

@@ -67,6 +67,9 @@ pub enum Waiting {
     /// The last batch is not over, and another wallet pays it.
     #[error("the last withdrawals are being paid from the wallet {0}: pay with its key until that is over")]
     OtherWallet(Address),
+    /// The wallet is the one that settles.
+    #[error("the wallet {0} is the settlement contract's operator: withdrawals need a wallet of their own")]
+    Settles(Address),
     /// At the wallet's address is something else.
     #[error("the account {0} is not this wallet")]
     NoWallet(Address),

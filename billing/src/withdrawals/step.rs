@@ -3,21 +3,18 @@
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::books::{Batch, Books};
-use super::decide::{Step, View, Waiting, affords, costs, decide};
-use super::entry::{Due, Held, Message, Payout, Takes, What};
+use super::decide::{Step, View, Waiting, decide};
+use super::entry::{Held, Message, Payout, What};
 use super::tell::TOLD_AT_ONCE;
 use super::{PayError, Payer};
-use crate::chain::{Address, BATCH_MAX, Network, Payment};
+use crate::chain::Payment;
 use crate::hash::Hash;
 use crate::id::AccountId;
-use crate::ledger::{LedgerError, Withdrawal, WithdrawalStep};
 use crate::money::Nano;
 use crate::outbox::{self, Fate, LOOKUPS, Outcome, Sending, Taken, bounces_after, reconcile};
 
 /// Bytes of a withdrawal's id that its payment's comment names: as many as the API lets it have.
 const COMMENT_ID_BYTES_MAX: usize = 64;
-/// Longest reason that is told, in bytes: less than the ledger takes.
-const WHY_BYTES_MAX: usize = 200;
 
 /// What a step did.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -92,6 +89,9 @@ impl Payer {
             if asked.is_empty() {
                 return Ok(Done::Waits(Waiting::NothingAsked));
             }
+            if self.settles().await? {
+                return Ok(Done::Waits(Waiting::Settles(self.wallet.address())));
+            }
             let view = self.view().await?;
             return match decide(books, &view, self.settings.paused) {
                 Step::Take(seqno) => self.take(books, &view, seqno, asked, now_ms).await,
@@ -125,96 +125,6 @@ impl Payer {
         let head = self.chain.head().await?;
         let wallet = self.chain.account(self.wallet.address()).await?;
         Ok(View { head, wallet })
-    }
-
-    /// What is asked for, those asked for first first.
-    async fn asked(&self) -> Result<Vec<Withdrawal>, PayError> {
-        let shards = self.ledger.shards().into_iter();
-        let open = shards.map(|shard| self.ledger.open_withdrawals(shard, BATCH_MAX));
-        let open: Vec<_> = stream::iter(open.collect::<Vec<_>>())
-            .buffered(LOOKUPS)
-            .try_collect()
-            .await?;
-        let mut asked: Vec<Withdrawal> = open.into_iter().flatten().collect();
-        asked.sort_unstable_by(|a, b| (a.asked_ms, &a.account, &a.id).cmp(&(b.asked_ms, &b.account, &b.id)));
-        asked.truncate(BATCH_MAX);
-        Ok(asked)
-    }
-
-    /// Begins a batch with the first of what is asked for, as many as the wallet affords.
-    async fn take(
-        &self,
-        books: &Books,
-        view: &View,
-        seqno: u32,
-        asked: Vec<Withdrawal>,
-        now_ms: u64,
-    ) -> Result<Done, PayError> {
-        let (mut due, mut bad) = (Vec::new(), Vec::new());
-        for withdrawal in asked {
-            match self.payee(&withdrawal) {
-                Ok(payee) => due.push(Due {
-                    account: withdrawal.account,
-                    id: withdrawal.id,
-                    payee,
-                    amount: withdrawal.amount,
-                }),
-                Err(why) => bad.push((withdrawal, why)),
-            }
-        }
-        if !bad.is_empty() {
-            return self.give_back(bad, now_ms).await;
-        }
-        let amounts = |count: usize| due.iter().take(count).map(|due| due.amount);
-        let balance = u64::try_from(view.wallet.balance.get()).unwrap_or(u64::MAX);
-        let count = (1..=due.len())
-            .take_while(|count| costs(amounts(*count)) <= balance)
-            .last();
-        let Some(count) = count else {
-            // Whoever asked first is paid first: those behind wait.
-            return Ok(affords(view, amounts(1)).err().map_or(Done::Overtaken, Done::Waits));
-        };
-        due.truncate(count);
-        let sum = due.iter().fold(0_u64, |sum, due| sum.saturating_add(due.amount.get()));
-        let sum = Nano::saturating(sum);
-        let takes = Takes {
-            payer: self.name,
-            wallet: view.wallet.address,
-            seqno_min: seqno,
-            due,
-        };
-        let written = self.write(books, What::Takes(takes), view.head.time).await?;
-        let took = Done::Took { count, sum };
-        Ok(if written { took } else { Done::Overtaken })
-    }
-
-    /// The account that a withdrawal is paid to; or why it is not paid.
-    fn payee(&self, withdrawal: &Withdrawal) -> Result<Address, String> {
-        // The ledger has the raw form, which is the same on every network.
-        let to = Address::parse(&withdrawal.to, Network::Mainnet).map_err(|error| error.to_string())?;
-        let to = to.address;
-        if to == self.wallet.address() || self.settings.own.contains(&to) {
-            return Err("the address is the operator's own".to_owned());
-        }
-        if withdrawal.amount.is_zero() {
-            return Err("there is nothing to pay".to_owned());
-        }
-        Ok(to)
-    }
-
-    async fn give_back(&self, bad: Vec<(Withdrawal, String)>, now_ms: u64) -> Result<Done, PayError> {
-        let mut count: usize = 0;
-        for (Withdrawal { account, id, .. }, mut why) in bad {
-            why.truncate(why.floor_char_boundary(WHY_BYTES_MAX));
-            let step = WithdrawalStep::Returned { reference: None, why };
-            match self.ledger.step_withdrawal(&account, &id, &step, now_ms).await {
-                Ok(_) => count = count.saturating_add(1),
-                // Somebody else was first, with this or something else.
-                Err(LedgerError::OutOfTurn(_)) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(Done::GaveBack { count })
     }
 
     /// Asks the ledger what of the batch is in it. It was told of all of it before.

@@ -1,5 +1,7 @@
 //! Payers to whom nothing happens: who is paid, who waits, and why.
 
+use std::sync::Arc;
+
 use filature_billing::chain::{BATCH_MAX, Incoming};
 use filature_billing::withdrawals::{Done, PAYMENT_FEE_MAX, Waiting};
 use filature_billing::{LedgerError, WhyUncredited, WithdrawalState};
@@ -144,6 +146,7 @@ pub async fn what_cannot_be_paid_is_given_back_with_the_reason(home: Home) {
     for (id, to, why) in [
         ("own", own.as_str(), "the operator's own"),
         ("contract", &contract, "the operator's own"),
+        ("cold", &account("cold").to_string(), "the operator's own"),
         ("masterchain", &masterchain, "only workchain 0 can be paid"),
         ("zero", &zero, "the zero address"),
         ("garbage", "hello", "an address is 48 characters"),
@@ -195,7 +198,20 @@ pub async fn a_batch_is_paid_from_the_wallet_that_began_it(home: Home) {
     till.finish().await;
 }
 
+pub async fn the_wallet_that_settles_pays_no_withdrawals(home: Home) {
+    let mut till = Till::new(9, home).await;
+    till.ask(0, "w1", TON, account("a")).await;
+    let (wallet, key) = (till.wallet.clone(), Arc::clone(&till.key));
+    (till.wallet, till.key) = (till.world.wallet.clone(), Arc::clone(&till.world.key));
+    let waits = till.run(&mut till.honest()).await;
+    assert_eq!(waits, Waiting::Settles(till.wallet.address()));
+    assert_eq!(till.state(0, "w1").await, WithdrawalState::Asked);
+    (till.wallet, till.key) = (wallet, key);
+    till.finish().await;
+}
+
 on_both!(pays:
+    the_wallet_that_settles_pays_no_withdrawals,
     what_is_withdrawn_arrives_to_the_nano,
     what_the_payee_sends_back_is_credit_again_once,
     what_is_given_back_while_it_is_taken_is_not_paid,

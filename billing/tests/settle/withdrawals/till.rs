@@ -68,7 +68,8 @@ impl Till {
         }
         let till = Self {
             settings: PayerSettings {
-                own: vec![world.contract],
+                contract: Some(world.contract),
+                own: vec![account("cold")],
                 ..PayerSettings::default()
             },
             world,
