@@ -303,7 +303,7 @@ impl Round {
     fn add(&mut self, message: Message, time: u32) -> Result<(), &'static str> {
         match self.open.last() {
             Some(last) if last.seqno != message.seqno => return Err("the seqno before is not settled"),
-            Some(last) if last.valid_until >= time => return Err("the message before is still good"),
+            Some(last) if last.valid_until > time => return Err("the message before is still good"),
             _ => {}
         }
         if message.seqno < self.seqno_min {

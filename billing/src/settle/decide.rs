@@ -200,7 +200,8 @@ fn go_on<'a>(round: &'a Round, view: &View, seqno: u32) -> Result<Step<'a>, Wait
         if seqno > last.seqno {
             return Ok(Step::Reconcile);
         }
-        if view.head.time <= last.valid_until {
+        // The wallet's code takes it before that second, not in it.
+        if view.head.time < last.valid_until {
             return Ok(Step::Send(last));
         }
         // It is too old by the chain's own clock. Another one takes its seqno: should the old one have been taken after
