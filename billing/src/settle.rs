@@ -38,8 +38,8 @@ pub use self::entry::{
 pub use self::leaf::{Leaf, LeafProof, Payables, ProviderTag};
 pub use self::payees::{Named, Payees, PayoutNames, note_payout, payout_names};
 pub use self::plan::{Basis, Before, Plan, PlanError, Returned, Row};
-pub use self::standing::{KeptAnchor, Stakes, Standing};
 pub use self::report::{Ordered, OrderedState, Owed, OwedList, WhyOwed, owed, payments};
+pub use self::standing::{KeptAnchor, Stakes, Standing};
 pub use self::step::Done;
 
 use std::sync::Arc;

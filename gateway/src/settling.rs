@@ -241,6 +241,12 @@ async fn work(app: &Arc<App>, settlement: Settlement, chain: Arc<dyn Chain>) {
     let mut shift = Shift::new(settlement, epochs, chain, &app.config, app.metrics.clone());
     let ledger = AdminClient::here(app.ledger.clone());
     let ended = app.stop.ended.clone();
+    tokio::select! {
+        () = ended.cancelled() => return,
+        fit = shift.check() => if let Ok(Err(unfit)) = fit {
+            tracing::error!("nobody is paid until this is put right: {unfit}");
+        },
+    }
     loop {
         let look = AssertUnwindSafe(shift.look(&ledger)).catch_unwind();
         let look = tokio::select! {

@@ -122,7 +122,8 @@ impl<O> Outgoing<O> {
             Turn::Lagging
         } else if seqno > last.seqno {
             Turn::Reconcile
-        } else if head.time <= last.valid_until {
+        } else if head.time < last.valid_until {
+            // The wallet's code takes it before that second, not in it.
             Turn::Send(last)
         } else {
             // It is too old by the chain's own clock. Another one takes its seqno: should the old one have been taken after
@@ -135,7 +136,7 @@ impl<O> Outgoing<O> {
     pub(crate) fn check(&self, message: &Message<O>, time: u32) -> Result<(), &'static str> {
         match self.open.last() {
             Some(last) if last.seqno != message.seqno => return Err("the seqno before is not settled"),
-            Some(last) if last.valid_until >= time => return Err("the message before is still good"),
+            Some(last) if last.valid_until > time => return Err("the message before is still good"),
             _ => {}
         }
         if message.seqno < self.seqno_min {

@@ -150,7 +150,11 @@ impl Rules<'_> {
         let settlement = &config.settlement;
         let (file, secret) = (&settlement.wallet_key_file, settlement.wallet_key.as_deref());
         self.wallet_key(["wallet_key_file", "wallet_key"], file.as_deref(), secret);
-        let name = if file.is_some() { "wallet_key_file" } else { "wallet_key" };
+        let name = if file.is_some() {
+            "wallet_key_file"
+        } else {
+            "wallet_key"
+        };
         if settlement.contract.is_none() && (file.is_some() || secret.is_some()) {
             let what = "is of no use without settlement.contract".to_owned();
             self.refuse("settlement", name, what, "set the contract that the wallet anchors in");

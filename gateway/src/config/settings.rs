@@ -201,7 +201,7 @@ settings! {
         payout_valid_s: u32 = 300, 30..=86_400;
         /// How long a provider's change of its payout address waits, in seconds. The first address counts at once.
         payout_delay_s: u64 = 86_400, 0..=2_592_000;
-        /// Whether no payout is planned, signed or sent. What was sent is still followed.
+        /// Whether no payout is planned, signed or sent, and no contest answered. What was sent is still followed.
         payouts_paused: bool = false;
         /// Who is asked about the chain: base URLs that speak toncenter's API, the first first. Empty takes
         /// `https://toncenter.com`, or `https://testnet.toncenter.com` on the testnet.

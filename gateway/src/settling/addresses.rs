@@ -61,7 +61,9 @@ pub async fn note_configured(app: &App) {
         };
         let now_ms = now_ms();
         match note_payout(&*app.ledger, &provider, (now_ms, address), now_ms, 0).await {
-            Ok(noted) => tell(app, &provider, noted),
+            Ok(Named::Nothing) => {}
+            // A change that waits for no time counts at once.
+            Ok(Named::Now(_) | Named::From(..)) => tell(app, &provider, Named::Now(address)),
             Err(error) => tracing::warn!(%provider, %error, "its payout address could not be noted"),
         }
     }

@@ -163,11 +163,11 @@ metrics! {
     SETTLEMENT_PAYOUTS = "filature.settlement.payouts", Kind::Counter, "{payout}", [];
     /// What they came to, in nano.
     SETTLEMENT_PAID = "filature.settlement.paid.nano", Kind::Counter, "{nano}", [];
-    /// What the last anchor leaves unpaid and was not claimed since, in nano, as the settler whose turn it is sees it.
+    /// What the last anchor leaves unpaid and was not claimed since, in nano, as this settler last saw it.
     SETTLEMENT_OWED = "filature.settlement.owed.nano", Kind::Level, "{nano}", [];
-    /// What is in the wallet that pays, in nano, as it sees it.
+    /// What is in the wallet that pays, in nano, as it last saw it.
     SETTLEMENT_WALLET = "filature.settlement.wallet.nano", Kind::Level, "{nano}", [];
-    /// The last epoch whose roots are in the contract, as it sees it.
+    /// The last epoch whose roots are in the contract, as it last saw it.
     SETTLEMENT_ANCHORED = "filature.settlement.anchored", Kind::Level, "{epoch}", [];
     /// Looks at which settlement could not go on, by why: `chain`, `store`, `ledger` did not answer or not as they should;
     /// `epochs`, `books`, `plan`, `message` are wrong; `short`: the wallet needs coins; `contract`: there is none, or it is

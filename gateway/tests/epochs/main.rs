@@ -6,8 +6,8 @@ mod chain;
 #[expect(dead_code, reason = "the kill tests use more of it")]
 mod client;
 mod contests;
-mod cosigned;
 mod contract_chain;
+mod cosigned;
 mod crash;
 #[path = "../faults/stack/home.rs"]
 #[expect(dead_code, reason = "the kill tests use more of it")]

@@ -365,6 +365,20 @@ async fn embedded_what_is_wrong_with_a_settler_is_told() {
     let paused = paid.settle_as(&[("payouts-paused", "true")], &["--once"]);
     refused(paused, 1, "settlement is paused");
     gateway.kill();
+    // A gateway serves all the same, and says it.
+    let mut settings = paid.chain.settings();
+    *settings.last_mut().expect("the file") = paid.house.path("other.key");
+    let mut gateway = paid
+        .house
+        .gateway(&paid.place, 100, &words(&settings).collect::<Vec<_>>())
+        .await;
+    let line = gateway.wait_for_line("nobody is paid until this is put right");
+    assert!(
+        line.contains("takes anchors from") && line.contains(&stranger),
+        "{line}"
+    );
+    gateway.wait_for_line("settlement waits");
+    paid.calls(1).await;
 }
 
 /// What an agent that offers this payout address is told.

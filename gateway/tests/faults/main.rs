@@ -13,9 +13,9 @@ mod attraction;
 mod books;
 mod caller;
 mod cancel;
+mod chaos;
 #[path = "../epochs/contract_chain.rs"]
 mod contract_chain;
-mod chaos;
 mod crowd;
 mod disk;
 mod drain;

@@ -206,9 +206,9 @@ fn an_open_message_is_sent_until_the_seqno_moves_or_its_time_is_over() {
         view.head.time = time;
         step(&open, &view)
     };
-    assert_eq!(at_time(1, NOW + 60), "Send 1060");
+    assert_eq!(at_time(1, NOW + 59), "Send 1060");
     // Another one, but for the same seqno.
-    assert_eq!(at_time(1, NOW + 61), "SignAnchor(1)");
+    assert_eq!(at_time(1, NOW + 60), "SignAnchor(1)");
     assert_eq!(at_time(2, NOW), "Reconcile");
     assert_eq!(at_time(9, NOW + 61), "Reconcile");
     assert_eq!(at_time(0, NOW + 61), "Lagging");
@@ -380,7 +380,7 @@ fn an_entry_that_may_not_follow_is_refused() {
     let open = || vec![planned(), anchor(1, NOW + 60)];
     check(
         open(),
-        NOW + 60,
+        NOW + 59,
         anchor(1, NOW + 90),
         "the message before is still good",
     );
