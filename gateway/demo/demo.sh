@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs a whole Filature in the foreground until Ctrl-C: a gateway with the embedded ledger in a fresh folder, providers
-# that reach it through their own tunnels, and an account with credit. The last line printed says how to call it.
+# Runs a whole Filature in the foreground until Ctrl-C: a TON chain on this machine, a gateway with the embedded ledger in a
+# fresh folder, providers that reach it through their own tunnels, and an account that pays in, spends, and sees its calls
+# settled. The last line printed says how to call it.
 #
 #   demo.sh simulated    four simulated providers of different speed and price
 #   demo.sh smollm2      one provider with a real model on this machine's processor; needs target/python
@@ -53,6 +54,8 @@ field() {
     sed -n "s/.*\"$1\": *\"\([^\"]*\)\".*/\1/p" | head -n 1
 }
 
+. gateway/demo/money.sh
+
 trap finish EXIT
 trap 'echo; exit 0' INT TERM
 
@@ -63,13 +66,15 @@ fi
 echo "building (the first time takes some minutes)"
 cargo build --quiet --workspace --bins
 
-start gateway "$bin/filature" serve --listen "127.0.0.1:$port" --data "$data/ledger"
+start_chain
+start gateway "$bin/filature" serve --listen "127.0.0.1:$port" --data "$data/ledger" --config "$data/filature.toml"
 await gateway "the gateway serves" 20
 
 case $kind in
 simulated)
     model=sim-small
-    start fleet "$bin/filature-loadtest" fleet --gateway "$gateway_url" --model "$model" --providers 4 --seed 7
+    start fleet "$bin/filature-loadtest" fleet --gateway "$gateway_url" --model "$model" --providers 4 --seed 7 \
+        $(for number in 1 2 3 4; do echo --payout "$(wallet "provider-$number")"; done)
     await fleet "^ready providers=4" 30
     grep '^provider ' "$data/fleet.log"
     ;;
@@ -80,7 +85,7 @@ smollm2)
     engine=$(sed -n 's/^ready base_url=//p' "$data/engine.log")
     "$bin/filature-provider" key new --key-file "$data/provider.key" >/dev/null
     start provider "$bin/filature-provider" run --gateway "$gateway_url" --engine "${engine%/v1}" \
-        --key-file "$data/provider.key" --name smollm2 --model "$model" --quantization q4_1 \
+        --key-file "$data/provider.key" --payout "$(wallet provider-1)" --name smollm2 --model "$model" --quantization q4_1 \
         --price-prompt 50000000 --price-completion 200000000 --concurrency 4 --context-tokens 2048 \
         --endpoints chat,completions,embeddings --capabilities tools,json_schema,logprobs
     tries=100
@@ -95,12 +100,14 @@ smollm2)
 esac
 
 account=$("$bin/filature" accounts create demo --data "$data/ledger" --json | field id)
-"$bin/filature" accounts credit "$account" 100 --data "$data/ledger" --json >/dev/null
 api_key=$("$bin/filature" keys create --account "$account" --name demo --data "$data/ledger" --json 2>/dev/null | field key)
 [[ -n $api_key ]] || fail "no API key was made"
+pay_in
+spend
+settle
 
 echo "model $model; the API is described at $gateway_url/docs; Ctrl-C ends everything"
-echo "the books: $bin/filature accounts books --data $data/ledger"
+echo "the books: $bin/filature accounts books --data $data/ledger; who was paid: $bin/filature payouts list --data $data/ledger"
 echo "ready base_url=$gateway_url/v1 api_key=$api_key"
 wait -n "${started[@]}" || true
 tail -n 5 "$data"/*.log >&2

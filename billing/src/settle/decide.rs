@@ -200,6 +200,7 @@ fn go_on<'a>(round: &'a Round, view: &View, seqno: u32) -> Result<Step<'a>, Wait
         Turn::Send(message) => return Ok(Step::Send(message)),
         Turn::Sign(_) => {}
     }
+    // Objections that were signed and not taken are signed anew, before anything else is.
     if let Some(Order::Object(objections)) = round.open().last().map(|last| &last.order) {
         affords(view, objections_cost(objections.contests.len()))?;
         return Ok(Step::SignObjections(seqno, objections.contests.clone()));

@@ -77,7 +77,7 @@ impl OnChain {
 }
 
 /// Reads the name of a network.
-fn network(text: &str) -> Result<Network, String> {
+pub(super) fn network(text: &str) -> Result<Network, String> {
     match text {
         "mainnet" => Ok(Network::Mainnet),
         "testnet" => Ok(Network::Testnet),

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use filature_billing::chain::{Network, Wallet, WalletKey};
 use serde::Serialize;
 
+use super::onchain::network;
 use super::{Failure, output};
 
 const EXAMPLES: &str = "\
@@ -77,12 +78,4 @@ pub(super) fn run(command: WalletCommand) -> Result<(), Failure> {
 fn create(file: &Path) -> anyhow::Result<WalletKey> {
     let key = WalletKey::create(file, &mut rand::rng());
     key.with_context(|| format!("the wallet's secret cannot be written to {}", file.display()))
-}
-
-fn network(text: &str) -> Result<Network, String> {
-    match text {
-        "mainnet" => Ok(Network::Mainnet),
-        "testnet" => Ok(Network::Testnet),
-        _ => Err("`mainnet` or `testnet`".to_owned()),
-    }
 }
