@@ -3,6 +3,9 @@
 
 use std::time::Duration;
 
+use filature_billing::{TrustedKeys, verify_receipt};
+use serde_json::Value;
+
 use crate::house::{House, Kind};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -64,10 +67,18 @@ async fn embedded_a_new_key_goes_on_only_where_the_old_one_is_named() {
     let later = place.call(false, "the new key's").await.expect("an answer");
     let later = place.sealed(&later.id).await;
     assert_ne!(later["gateway"], receipt["gateway"]);
-    // What the old key signed is given out as it was sealed; only the nonce went with the key.
-    let mut before = receipt.clone();
-    before.as_object_mut().expect("an object").remove("nonce");
-    assert_eq!(place.sealed(&made.id).await, before);
+    // What the old key sealed is given out with its seal and the new key's signature; only the nonce went with the key.
+    let now = place.sealed(&made.id).await;
+    assert_eq!(
+        (&now["record"], &now["inclusion"]),
+        (&receipt["record"], &receipt["inclusion"])
+    );
+    assert_eq!((&now["gateway"], &now["nonce"]), (&later["gateway"], &Value::Null));
+    let file = serde_json::to_vec(&now).expect("JSON");
+    let new = later["gateway"].as_str().expect("a key");
+    let keys = |keys: &[&str]| TrustedKeys::new(keys.iter().map(|key| (*key).to_owned()));
+    assert!(verify_receipt(&file, &keys(&[old, new])).is_ok());
+    assert!(verify_receipt(&file, &keys(&[new])).is_err(), "another key sealed it");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
