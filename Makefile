@@ -21,7 +21,7 @@ REPLAYS_LEAST := 2500
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## Run a gateway with four simulated providers until Ctrl-C (PORT=8080)
+demo: ## Run a gateway, four simulated providers and a TON devnet, from deposit to payout, until Ctrl-C (PORT=8080)
 	@PORT=$(PORT) gateway/demo/demo.sh simulated
 
 demo-llm: $(PYTHON) ## The same with a real model on this machine's processor

@@ -106,7 +106,7 @@ pub enum SealError {
     /// The ledger charged for calls that stand neither in an epoch of this store nor in its stream any more: the store is
     /// not the one that was sealed into so far. Nothing is sealed.
     #[error(
-        "the ledger has charged {missing} nano for calls that are neither in this store of epochs nor in the ledger any more: \
+        "the ledger has charged {missing} TON for calls that are neither in this store of epochs nor in the ledger any more: \
          they were sealed into another store, which is the one to go on with"
     )]
     Missing {

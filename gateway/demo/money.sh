@@ -3,18 +3,19 @@
 # Everything is asked of the programs themselves, as an operator, a caller and a provider would. The chain is a devnet: the
 # real virtual machine and the mainnet's fees, coins that are worth nothing.
 
-# http METHOD URL KEY [BODY]: prints what is answered; fails unless that is a success.
+# http METHOD URL KEY [BODY]: prints what is answered, its headers into a file; fails unless that is a success.
 http() {
-    local host path answer
+    local host path answer body=${4:-}
     host=${2#http://}
     path=/${host#*/}
     host=${host%%/*}
     exec 3<>"/dev/tcp/${host%:*}/${host#*:}" || return
     printf '%s %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s' \
-        "$1" "$path" "$host" "$3" "${#4}" "${4:-}" >&3
+        "$1" "$path" "$host" "$3" "${#body}" "$body" >&3
     answer=$(cat <&3)
     exec 3>&-
     [[ $answer == "HTTP/1.1 20"* ]] || { echo "$answer" | tail -n 1 >&2; return 1; }
+    echo "${answer%%$'\r\n\r\n'*}" >"$data/headers"
     echo "${answer#*$'\r\n\r\n'}"
 }
 
@@ -27,7 +28,7 @@ wallet() {
 
 # balance ADDRESS: what an account on the chain holds, in nano.
 balance() {
-    http GET "$chain/api/v2/getAddressBalance?address=$1" - | sed -n 's/.*"result": *"\{0,1\}\([0-9]*\).*/\1/p'
+    http GET "$chain/api/v2/getAddressInformation?address=$1" - | field balance
 }
 
 # faucet ADDRESS NANO COMMENT: a transfer from somebody.
@@ -97,8 +98,9 @@ pay_in() {
 spend() {
     local body="{\"model\": \"$model\", \"max_tokens\": 32, \"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}" n
     for n in {1..12}; do
-        call=$(http POST "$gateway_url/v1/chat/completions" "$api_key" "$body" | field id) || fail "a call was not answered"
+        http POST "$gateway_url/v1/chat/completions" "$api_key" "$body" >/dev/null || fail "a call was not answered"
     done
+    call=$(tr -d '\r' <"$data/headers" | sed -n 's/^x-generation-id: *//Ip')
     echo "2. spend      12 calls, the last is $call"
 }
 

@@ -153,11 +153,11 @@ impl Verify {
         let record = &receipt.record;
         let parts = match record.version {
             1 => format!(
-                "cost {} nano and fee {} nano are the sums of their parts",
+                "cost {} TON and fee {} TON are the sums of their parts",
                 record.cost, record.fee
             ),
             _ => format!(
-                "cost {} nano and fee {} nano follow from tokens, prices and basis points",
+                "cost {} TON and fee {} TON follow from tokens, prices and basis points",
                 record.cost, record.fee
             ),
         };
