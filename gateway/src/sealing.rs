@@ -1,6 +1,6 @@
 //! The sealer at work: takes turns with the other gateways on its ledger, closes epochs, and tells how it goes.
 //!
-//! It has a thread and a runtime of its own, since an epoch is thousands of signatures and lines of JSON. Whatever fails
+//! It has a thread and a runtime of its own, since an epoch is thousands of hashes and lines of JSON. Whatever fails
 //! here, calls are served: their records wait in the ledger. A turn is a lease; a gateway that dies loses its turn when
 //! the lease ends, and one that stops gives it up. Two turns at once do no harm ([`filature_billing::Sealer`]).
 

@@ -13,6 +13,9 @@ use tempfile::TempDir;
 /// Where no connection that goes out has its port.
 const PORTS: std::ops::Range<u16> = 12_000..32_000;
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The file of a server's log, and how much of it is shown when a test fails.
+const LOG: &str = "redis.log";
+const LOG_LINES: usize = 40;
 /// After so long without an answer a master is replaced.
 pub const DOWN_AFTER_MS: u64 = 1_000;
 
@@ -139,6 +142,7 @@ fn launch(dir: &TempDir, port: u16, bus: u16, options: &[String]) -> Option<Chil
             format!("port {port}"),
             "bind 127.0.0.1".into(),
             format!("dir {}", dir.path().display()),
+            format!("logfile {LOG}"),
         ];
         if !is_sentinel {
             // Killed alone, a process loses nothing that it wrote; that the disk has it all only costs time here. Not
@@ -181,6 +185,16 @@ impl Drop for Node {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.dir.path().join(LOG)).unwrap_or_default();
+            let lines: Vec<_> = log.lines().collect();
+            let last = lines.len().saturating_sub(LOG_LINES);
+            println!(
+                "--- what the server on port {} logged last\n{}",
+                self.port,
+                lines[last..].join("\n")
+            );
+        }
     }
 }
 

@@ -18,8 +18,8 @@ use super::{Failure, output};
 
 const EXAMPLES: &str = "\
 Examples:
-  filature claim p_… --contract EQ… --gateway https://gateway.example --save leaf.json --dry-run
-  filature claim p_… --contract EQ… --epochs s3://bucket/filature --wallet wallet.words
+  filature claim 5f1d… --contract EQ… --gateway https://gateway.example --save leaf.json --dry-run
+  filature claim 5f1d… --contract EQ… --epochs s3://bucket/filature --wallet wallet.words
   filature claim --proof leaf.json --contract EQ… --wallet wallet.words
   filature claim --proof leaf.json --contract EQ… --print
 

@@ -17,10 +17,10 @@ use super::{Failure, output};
 const EXAMPLES: &str = "\
 Examples:
   filature contest open --proof leaf.json --received 12.5 --contract EQ… --wallet payee.words
-  filature contest show p_… --contract EQ…
-  filature contest close p_… --contract EQ… --wallet any.words
-  filature contest drop p_… --contract EQ… --wallet payee.words
-  filature contest object p_… --contract EQ… --wallet operator.words
+  filature contest show 5f1d… --contract EQ…
+  filature contest close 5f1d… --contract EQ… --wallet any.words
+  filature contest drop 5f1d… --contract EQ… --wallet payee.words
+  filature contest object 5f1d… --contract EQ… --wallet operator.words
 
 A leaf of the last anchor counts, and one of the last anchor of each of the last days with anchors. What a contest is and who
 decides it is in docs/settlement.md.";

@@ -41,7 +41,7 @@ pub(super) enum EpochsCommand {
         #[command(flatten)]
         at: Where,
     },
-    /// Derive every figure of every epoch again from the receipts, and follow the chain from the first to the last.
+    /// Derive every figure of every epoch again from the records, and follow the chain from the first to the last.
     Verify {
         #[command(flatten)]
         at: Where,

@@ -153,7 +153,7 @@ settings! {
         store: Option<String> = None;
         /// An epoch is closed so long after the one before, in milliseconds, if there is anything to seal.
         age_ms: u64 = 600_000, 50..=DAY_MS;
-        /// An epoch is closed with so many receipts even if it is younger. About 1,700 bytes each, in memory and in the
+        /// An epoch is closed with so many receipts even if it is younger. About 1,200 bytes each, in memory and in the
         /// store.
         receipts_max: usize = 16_384, 1..=100_000;
         /// Public keys (64 hexadecimal digits) that signed receipts before the present `receipts.key`: epochs they signed
@@ -161,7 +161,8 @@ settings! {
         keys_before: Vec<String> = Vec::new();
     }
 
-    /// Paying in and out over TON. Without an address for deposits neither is offered.
+    /// TON: paying in and out, offered where there is an address for deposits, and paying providers, where there are a
+    /// contract and its wallet's key.
     pub struct SettlementSettings as settlement {
         /// Which chain it is. Addresses of the testnet are refused on the mainnet.
         network: Network = Network::Mainnet;

@@ -47,6 +47,9 @@ impl Process {
             .args(args)
             .current_dir(home);
         without_settings(&mut command);
+        if let Some(folder) = std::env::var_os("FILATURE_REPLAYS") {
+            command.env("FILATURE_REPLAYS", folder);
+        }
         let also = log.try_clone().expect("a second handle");
         command.stdin(Stdio::null()).stdout(log).stderr(also);
         let child = command
