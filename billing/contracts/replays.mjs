@@ -7,11 +7,14 @@ import { createReadStream, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
+import { Cell } from '@ton/core';
 import { Executor } from '@ton/sandbox';
 import { defaultConfig, replay } from './replay.mjs';
 
 /** What both executors must agree on. */
 const FIELDS = ['aborted', 'exit_code', 'gas', 'total_fees', 'balance_after', 'data_hash_after', 'out_messages'];
+/** Deepest message that is run: the C++ executor's build for JavaScript has a small stack, and ends itself on 500 cells. */
+const DEPTH_MAX = 256;
 /** Differences that are printed. */
 const SHOWN_MAX = 10;
 
@@ -35,6 +38,7 @@ function refusal(line, answer) {
 class Tally {
     messages = 0;
     seen = new Set();
+    tooDeep = 0;
     different = [];
     /** How they ended: a contract did all, a contract failed, nobody was there to run, a message from outside was not taken. */
     ends = { done: 0, failed: 0, plain: 0, refused: 0 };
@@ -73,7 +77,9 @@ async function replayFile(executor, folder, name, tally) {
             throw new Error(`${name}:${number}: ${error.message}`, { cause: error });
         }
         config = line.config_boc ?? config;
-        if (tally.isNew(text, config)) tally.take(`${name}:${number}`, line, await replay(executor, line, config));
+        if (!tally.isNew(text, config)) continue;
+        if (Cell.fromBase64(line.message).depth() > DEPTH_MAX) tally.tooDeep += 1;
+        else tally.take(`${name}:${number}`, line, await replay(executor, line, config));
     }
 }
 
@@ -94,13 +100,15 @@ for (const name of files.sort()) await replayFile(executor, folder, name, tally)
 
 for (const one of tally.different.slice(0, SHOWN_MAX)) console.error(`replays: ${one}`);
 const seconds = ((performance.now() - began) / 1000).toFixed(1);
-const { messages, seen, different, ends } = tally;
+const { messages, seen, tooDeep, different, ends } = tally;
+const run = seen.size - tooDeep;
 console.log(
-    `replays: ${messages} messages of ${files.length} devnets; each of the ${seen.size} that differ was run again in ` +
+    `replays: ${messages} messages of ${files.length} devnets; of the ${seen.size} that differ ${run} were run again in ` +
         `C++, in ${seconds} s (${ends.done} did what they should, ${ends.failed} failed in a contract, ${ends.plain} met none, ` +
-        `${ends.refused} from outside were refused): ${seen.size - different.length} came out equal, ${different.length} did not`,
+        `${ends.refused} from outside were refused), ${tooDeep} are too deep for it: ${run - different.length} came out equal, ` +
+        `${different.length} did not`,
 );
-if (seen.size < Number(values.least)) {
+if (run < Number(values.least)) {
     console.error(`replays: fewer than ${values.least} are too few: were the tests run with FILATURE_REPLAYS?`);
     process.exitCode = 1;
 }

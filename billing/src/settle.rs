@@ -6,7 +6,8 @@
 //!
 //! What makes it exactly once is the wallet's seqno: of all messages signed for one seqno the chain takes one at most. A
 //! seqno is settled only when the wallet is past it, by looking up which message it was; until then the same bytes are sent
-//! again, and after their time others for the *same* seqno. So whatever an endpoint claims, nothing is paid twice.
+//! again, and after their time others for the *same* seqno. So no endpoint that lags, or loses what it was told, makes anybody be
+//! paid twice. One that invents a whole history can: what it says is not proved.
 //!
 //! [`decide()`] says what is next, without I/O; [`Settler`] does it. How often, under which lease, and where payout addresses
 //! come from is for the gateway.

@@ -5,6 +5,7 @@ mod plans;
 mod searches;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use filature_billing::{EpochStore, Ledger, LedgerError, ReceiptKey, S3Settings, StoreError, TrustedKeys, Wrong};
@@ -31,7 +32,7 @@ pub struct Epochs {
     /// Room for those who look for a receipt.
     pub searches: Searches,
     /// Room for those who read what is public.
-    pub readers: Semaphore,
+    pub readers: Arc<Semaphore>,
     /// Settlement's last plans.
     pub plans: Plans,
 }
@@ -129,7 +130,7 @@ impl Epochs {
             store: place.open()?,
             keys: trusted(config, Some(key.public_hex())),
             searches: Searches::default(),
-            readers: Semaphore::new(READERS_MAX),
+            readers: Arc::new(Semaphore::new(READERS_MAX)),
             plans: Plans::default(),
         })
     }

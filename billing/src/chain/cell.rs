@@ -7,8 +7,9 @@ use tycho_types::cell::{Cell, DynCell};
 
 use crate::hash::Hash;
 
-/// Longest bag of cells that is read, in bytes. The largest thing read is a contract's data.
-const BOC_BYTES_MAX: usize = 1 << 20;
+/// Longest bag of cells that is read, in bytes. The largest thing read is a contract's data: at most 65,536 cells on the chain,
+/// some 130 bytes each.
+const BOC_BYTES_MAX: usize = 9 << 20;
 /// Deepest tree of cells the chain knows.
 const DEPTH_MAX: u16 = 1_024;
 

@@ -9,7 +9,7 @@ use super::{Created, EpochStore, StoreError};
 
 /// Entries in one folder.
 const ENTRIES_PER_FOLDER: u64 = 1_000;
-/// Largest entry that is read, in bytes: a plan for some 250,000 providers.
+/// Largest entry that is written or read, in bytes: a plan for some 250,000 providers.
 const ENTRY_BYTES_MAX: u64 = 64 << 20;
 
 /// The journal of this name in a store.
@@ -55,6 +55,11 @@ impl Journal {
 
     /// Creates an entry, unless there is one of this number. Returns once it is durable.
     pub(crate) async fn create(&self, number: u64, entry: Vec<u8>) -> Result<Created, StoreError> {
+        let bytes = u64::try_from(entry.len()).unwrap_or(u64::MAX);
+        if bytes > ENTRY_BYTES_MAX {
+            // It could never be read, nor be taken back.
+            return Err(StoreError::TooLarge { number, bytes });
+        }
         let store = &self.store.store;
         match store
             .put_opts(&self.path(number), entry.into(), PutMode::Create.into())

@@ -241,6 +241,7 @@ mod tests {
             claimed: Nano::ZERO,
             planned: nano(30),
             returned: None,
+            contests: false,
         };
         let mut plan = Plan {
             wallet: Address::basechain([8; 32]),

@@ -55,6 +55,9 @@ pub struct Row {
     /// The last payment that came back: from which account and when, in Unix seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub returned: Option<Returned>,
+    /// Whether it contested what it was paid, when the round was planned: nothing is pushed until that is over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub contests: bool,
 }
 
 /// A payment that its payee sent back.
@@ -221,7 +224,8 @@ impl Basis<'_> {
     fn row(&self, earned: &Earned) -> Row {
         let provider = &earned.provider;
         let before = self.before.get(provider).copied().unwrap_or_default();
-        let claimed = self.contract.claimed.get(&ProviderTag::of(provider));
+        let tag = ProviderTag::of(provider);
+        let claimed = self.contract.claimed.get(&tag);
         let claimed = claimed.copied().unwrap_or_default();
         let payee = self.payees.get(provider).copied();
         let due = unpaid(earned.earned, before.pushed, claimed);
@@ -230,7 +234,9 @@ impl Basis<'_> {
                 returned.payee == payee && self.now.saturating_sub(returned.time) < self.returned_rest_s
             })
         };
-        let pays = payee.is_some_and(|payee| !rests(payee)) && due >= self.threshold;
+        // What it contests the contract may pay, and does not learn what is pushed meanwhile.
+        let contests = self.contract.contests.contains_key(&tag);
+        let pays = payee.is_some_and(|payee| !rests(payee)) && due >= self.threshold && !contests;
         Row {
             provider: provider.clone(),
             payee,
@@ -239,6 +245,7 @@ impl Basis<'_> {
             claimed,
             planned: if pays { due } else { Nano::ZERO },
             returned: before.returned,
+            contests,
         }
     }
 }

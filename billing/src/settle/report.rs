@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::books::{Books, Round, Stage};
 use super::entry::{Entry, Fate, Message, Order, Taken, What};
+use super::plan::{Before, Row};
 use super::{BOOKS, SettleError, read_books, read_entry};
 use crate::chain::{Address, Position};
 use crate::hash::Hash;
@@ -81,6 +82,8 @@ pub enum WhyOwed {
     NoAddress,
     /// Its account sent the last payment back.
     Returned,
+    /// It contests what it was paid.
+    Contests,
     /// It is less than is paid.
     BelowThreshold,
     /// The next round pays it.
@@ -95,6 +98,7 @@ impl WhyOwed {
             Self::UnderWay => "is being paid",
             Self::NoAddress => "named no payout address",
             Self::Returned => "sent the last payment back",
+            Self::Contests => "contests what it was paid",
             Self::BelowThreshold => "below the threshold",
             Self::NextRound => "paid in the next round",
         }
@@ -237,20 +241,13 @@ fn owed_by(books: &Books) -> Option<OwedList> {
             pushed: before.pushed,
             claimed,
             owed,
-            why: if paying.contains(&row.provider) {
-                WhyOwed::UnderWay
-            } else if row.payee.is_none() {
-                WhyOwed::NoAddress
-            } else if before
-                .returned
-                .is_some_and(|returned| Some(returned.payee) == row.payee)
-            {
-                WhyOwed::Returned
-            } else if owed < round.plan().threshold {
-                WhyOwed::BelowThreshold
-            } else {
-                WhyOwed::NextRound
-            },
+            why: why(
+                row,
+                &before,
+                owed,
+                round.plan().threshold,
+                paying.contains(&row.provider),
+            ),
         })
     });
     Some(OwedList {
@@ -258,6 +255,24 @@ fn owed_by(books: &Books) -> Option<OwedList> {
         time: round.begun(),
         owed: owed.collect(),
     })
+}
+
+/// Why a provider waits for what it is owed.
+fn why(row: &Row, before: &Before, owed: Nano, threshold: Nano, paying: bool) -> WhyOwed {
+    let returned = before.returned.map(|returned| returned.payee);
+    if paying {
+        WhyOwed::UnderWay
+    } else if row.payee.is_none() {
+        WhyOwed::NoAddress
+    } else if returned.is_some() && returned == row.payee {
+        WhyOwed::Returned
+    } else if row.contests {
+        WhyOwed::Contests
+    } else if owed < threshold {
+        WhyOwed::BelowThreshold
+    } else {
+        WhyOwed::NextRound
+    }
 }
 
 /// Whom a round that is under way is to pay.

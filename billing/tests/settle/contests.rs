@@ -1,7 +1,9 @@
 //! Providers contest what the books say they were paid: a wrong contest is objected to, a right one is not.
 
 use filature_billing::chain::{Address, Chain, Network, Payment, Wallet, WalletKey};
-use filature_billing::settle::{ContractState, Done, OpenContest, ProviderTag, Waiting, read_books};
+use filature_billing::settle::{
+    ContestOrder, ContractState, Done, OpenContest, ProviderTag, Waiting, WhyOwed, owed, read_books,
+};
 
 use crate::world::{TON, World, nano, provider};
 
@@ -20,10 +22,23 @@ pub async fn contest(world: &World, name: &str, seed: u8, received: u64) {
         body,
         ..Payment::new(world.contract, nano(2 * TON))
     };
-    let key = WalletKey::from_seed(&[seed; 32]);
-    let wallet = Wallet::new(key.public(), Network::Testnet).expect("a wallet");
+    let (key, wallet) = wallet_of(seed);
     world.give(wallet.address(), 5 * TON);
     world.pay(&key, &wallet, &[payment]).await;
+}
+
+/// A provider takes its contest back, from a wallet of its own that lives.
+pub async fn take_back(world: &World, name: &str, seed: u8) {
+    let payment = ContestOrder::Drop.payment(world.contract, &ProviderTag::of(&provider(name)));
+    let (key, wallet) = wallet_of(seed);
+    world.give(wallet.address(), 5 * TON);
+    world.pay(&key, &wallet, &[payment.expect("a message")]).await;
+}
+
+fn wallet_of(seed: u8) -> (WalletKey, Wallet) {
+    let key = WalletKey::from_seed(&[seed; 32]);
+    let wallet = Wallet::new(key.public(), Network::Testnet).expect("a wallet");
+    (key, wallet)
 }
 
 /// The provider's contest, as the contract has it.
@@ -62,11 +77,23 @@ async fn who_contests_what_it_was_paid_is_objected_to_and_who_was_not_paid_is_no
     assert_eq!(world.run(&mut world.honest()).await, Waiting::NothingDue);
     assert_eq!(world.obeyed().await, before + 1);
 
-    // What `b` contests is pushed after all, with what it earned since: then its contest is wrong, too.
+    // What `b` contests the contract may pay, and does not learn what is pushed meanwhile: nothing is, until the contest is over.
     world.seal(&[("b", TON)]).await;
     assert_eq!(world.run(&mut settler).await, Waiting::NothingDue);
-    assert!(objected(&world, "b").await);
-    assert_eq!(world.got(payees[1]).await, TON * 3 / 2);
+    assert!(!objected(&world, "b").await);
+    assert_eq!(world.got(payees[1]).await, 0);
+    let waits = owed(&world.store).await.expect("books").expect("a round").owed;
+    assert!(
+        waits
+            .iter()
+            .all(|one| one.provider == provider("b") && one.why == WhyOwed::Contests),
+        "{waits:?}"
+    );
+    take_back(&world, "b", 4).await;
+    assert_eq!(found(&world, "b").await, None);
+    world.seal(&[("b", TON)]).await;
+    assert_eq!(world.run(&mut settler).await, Waiting::NothingDue);
+    assert_eq!(world.got(payees[1]).await, TON * 5 / 2);
     world.check_books(&world.accounts()).await;
 }
 

@@ -12,6 +12,7 @@ use filature_billing::settle::ProvenLeaf;
 use filature_billing::{Hash, ProviderId, Seal, StoreError};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::wrong;
 use crate::app::{App, Worker};
@@ -50,15 +51,19 @@ pub async fn seals(
 ) -> Result<Json<SealList>, Reject> {
     let Query(Range { from, limit }) = query.map_err(|error| wrong(Some("from"), error.body_text()))?;
     let limit = limit.unwrap_or(SEALS_MAX).min(SEALS_MAX);
+    let place = place(&worker.app)?;
     let (app, runtime) = (worker.app.clone(), Handle::current());
-    // Signatures are checked on a thread that serves no calls.
-    let read = tokio::task::spawn_blocking(move || runtime.block_on(read_seals(&app, from, limit)));
+    // Signatures are checked on a thread that serves no calls. The place is free again when that is, however long it takes.
+    let read = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        runtime.block_on(read_seals(&app, from, limit))
+    });
     let read = async {
         read.await
             .map_err(|error| error.to_string())?
             .map_err(|error| error.to_string())
     };
-    let data = reading(&worker.app, read).await?;
+    let data = reading(read).await?;
     Ok(Json(SealList { object: "list", data }))
 }
 
@@ -89,17 +94,19 @@ pub async fn leaf(
         return Err(unknown());
     };
     let app = &worker.app;
-    let leaf = reading(app, app.epochs.plans.leaf(&app.epochs.store, &hash, &id)).await?;
+    let _place = place(app)?;
+    let leaf = reading(app.epochs.plans.leaf(&app.epochs.store, &hash, &id)).await?;
     leaf.map(Json).ok_or_else(unknown)
 }
 
-/// Reads when there is room, and does not wait for ever.
-async fn reading<T, E: std::fmt::Display>(app: &App, read: impl Future<Output = Result<T, E>>) -> Result<T, Reject> {
-    let _place = app
-        .epochs
-        .readers
-        .try_acquire()
-        .map_err(|_full| Reject::Overloaded(CROWDED))?;
+/// Room to read, before anything is read.
+fn place(app: &App) -> Result<OwnedSemaphorePermit, Reject> {
+    let readers = app.epochs.readers.clone();
+    readers.try_acquire_owned().map_err(|_full| Reject::Overloaded(CROWDED))
+}
+
+/// Does not wait for ever.
+async fn reading<T, E: std::fmt::Display>(read: impl Future<Output = Result<T, E>>) -> Result<T, Reject> {
     let read = match tokio::time::timeout(READ_MAX, read).await {
         Ok(read) => read.map_err(|error| error.to_string()),
         Err(_elapsed) => Err("it does not answer in time".to_owned()),

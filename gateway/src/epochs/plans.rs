@@ -51,8 +51,9 @@ impl Plans {
         if fresh {
             return Ok(None);
         }
-        known.plans = read(store.clone()).await?;
+        // Before the answer: whoever comes after a read that failed or took too long does not begin another at once.
         known.looked = Some(Instant::now());
+        known.plans = read(store.clone()).await?;
         Ok(find(&known))
     }
 }
