@@ -170,8 +170,7 @@ impl Watched {
 fn check(address: Address, from: Position, page: &[Transaction]) -> Result<(), ChainError> {
     let mut known = from;
     for transaction in page {
-        let follows = transaction.previous == known && transaction.at.lt > known.lt;
-        if transaction.account != address || !follows {
+        if transaction.account != address || !transaction.follows(known) {
             return Err(ChainError::damaged(
                 "a history that does not go on where it was read to",
             ));

@@ -228,6 +228,15 @@ impl Settler {
         self.books.as_ref()
     }
 
+    /// Contests that settlement has to object to and has not, with their deadlines: whoever waits for it too long loses.
+    #[must_use]
+    pub fn unanswered(&self) -> Vec<Objection> {
+        match (&self.books, &self.seen) {
+            (Some(books), Some(view)) => decide::unanswered(books, view),
+            _ => Vec::new(),
+        }
+    }
+
     /// Whether the settings' contract is one that this wallet settles with.
     ///
     /// # Errors

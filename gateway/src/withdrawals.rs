@@ -153,7 +153,7 @@ impl Shift {
                 metrics.withdrawn(paid, sum.get(), returned);
                 tracing::info!(seqno, paid, %sum, returned, "withdrawals are paid, or came back");
             }
-            Done::Holds { .. } | Done::Signed { .. } | Done::Overtaken => {}
+            Done::Retold | Done::Holds { .. } | Done::Signed { .. } | Done::Overtaken => {}
         }
         metrics.withdrawals_lack(0);
         self.waits = None;

@@ -1,7 +1,9 @@
 //! Transactions of one account, and the proof that a page of them leaves none out.
 
 use tycho_types::cell::Cell;
-use tycho_types::models::{BouncePhase, ComputePhase, Message, MsgInfo, OrdinaryTxInfo, Transaction as Raw, TxInfo};
+use tycho_types::models::{
+    AccountStatus, BouncePhase, ComputePhase, Message, MsgInfo, OrdinaryTxInfo, Transaction as Raw, TxInfo,
+};
 
 use super::address::Address;
 use super::amount::Coins;
@@ -17,8 +19,10 @@ pub struct Transaction {
     pub account: Address,
     /// Its logical time and hash: with the account, its name.
     pub at: Position,
-    /// The account's transaction before it.
+    /// The account's transaction before it; [`Position::START`] if there was none since the account came to be.
     pub previous: Position,
+    /// Whether the account was not there before. One that was destroyed can come to be again.
+    pub begins: bool,
     /// When, in Unix seconds.
     pub time: u32,
     /// The masterchain block that made it final.
@@ -61,6 +65,14 @@ impl Transaction {
         }
     }
 
+    /// Whether it comes right after what is known of its account. The chain forgets of an account that was destroyed where it
+    /// ended, so of the transaction with which it comes to be again only the time tells.
+    #[must_use]
+    pub fn follows(&self, known: Position) -> bool {
+        let linked = self.previous == known || (self.begins && self.previous == Position::START);
+        linked && self.at.lt > known.lt
+    }
+
     /// Whether the contract ran and did all it wanted.
     #[must_use]
     pub fn succeeded(&self) -> bool {
@@ -86,6 +98,7 @@ impl Transaction {
                 lt: raw.prev_trans_lt,
                 hash: Hash::from_bytes(raw.prev_trans_hash.0),
             },
+            begins: raw.orig_status == AccountStatus::NotExists,
             time: raw.now,
             seqno,
             fees: raw.total_fees.tokens.into(),
@@ -175,7 +188,7 @@ pub(super) fn check_page(address: Address, after: Position, page: &[Transaction]
         if transaction.at.lt <= known.lt {
             return Err(ChainError::damaged("transactions are repeated or out of order"));
         }
-        if transaction.previous != known {
+        if !transaction.follows(known) {
             let (lt, previous) = (transaction.at.lt, transaction.previous.lt);
             return Err(ChainError::Damaged(format!(
                 "transactions are missing: {lt} follows {previous}, and only those up to {} are known",

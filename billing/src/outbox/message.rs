@@ -60,6 +60,8 @@ pub enum Fate {
     Reached(Position),
     /// The payee sent it back: the payee's transaction.
     Returned(Position),
+    /// It was sent, and what the payee's account did with it could not be read for long: the message's logical time.
+    Unread(u64),
     /// The wallet could not afford it.
     Skipped,
 }

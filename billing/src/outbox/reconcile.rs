@@ -11,6 +11,9 @@ use crate::money::Nano;
 
 /// Payees asked about at a time.
 pub(crate) const LOOKUPS: usize = 8;
+/// So long after the message's time, in seconds of the chain, a payee is waited for whose history cannot be read or does not
+/// show the payment: whoever manages to make its own account unreadable keeps the others waiting no longer.
+pub(crate) const UNREAD_AFTER_S: u32 = 3_600;
 
 /// One payment of a message: to whom, how much, and what is to become of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,13 +28,13 @@ pub(crate) struct Ordered {
 }
 
 /// What became of the seqno of `open`, messages that all have it, now that the wallet is past it. `None` if that cannot be
-/// told yet. `ordered` says what a message's order comes to.
+/// told yet. `ordered` says what a message's order comes to, `now` the chain's time in Unix seconds.
 ///
 /// # Errors
 /// What any question fails with; [`ChainError::Damaged`] if the wallet did what it was not told.
 pub(crate) async fn reconcile<O>(
     chain: &dyn Chain,
-    wallet: &AccountState,
+    (wallet, now): (&AccountState, u32),
     open: &[Message<O>],
     ordered: impl Fn(&O) -> Vec<Ordered>,
 ) -> Result<Option<Outcome>, ChainError> {
@@ -52,7 +55,11 @@ pub(crate) async fn reconcile<O>(
     loop {
         let page = chain.transactions(wallet.address, after, PAGE_MAX).await?;
         if let Some((message, transaction)) = page.iter().find_map(|one| Some((ours(one)?, one))) {
-            let fates = fates(chain, &ordered(&message.order), transaction).await?;
+            let sought = Sought {
+                ordered: ordered(&message.order),
+                late: now > message.valid_until.saturating_add(UNREAD_AFTER_S),
+            };
+            let fates = sought.fates(chain, transaction).await?;
             return Ok(fates.map(|payments| Outcome {
                 seqno: message.seqno,
                 taken: Taken::Ours {
@@ -74,22 +81,50 @@ pub(crate) async fn reconcile<O>(
     }
 }
 
-async fn fates(
-    chain: &dyn Chain,
-    ordered: &[Ordered],
-    transaction: &Transaction,
-) -> Result<Option<Vec<Fate>>, ChainError> {
-    let sent = sent(ordered, &transaction.outgoing)
-        .ok_or_else(|| ChainError::damaged("the wallet sent what it was not told to send"))?;
-    let lookups = ordered
-        .iter()
-        .zip(sent)
-        .map(|(ordered, sent)| fate(chain, *ordered, sent));
-    let fates: Vec<_> = stream::iter(lookups.collect::<Vec<_>>())
-        .buffered(LOOKUPS)
-        .try_collect()
-        .await?;
-    Ok(fates.into_iter().collect())
+/// The payments of a message that the chain took.
+struct Sought {
+    ordered: Vec<Ordered>,
+    /// Whether a payee whose account cannot be read is not waited for any more.
+    late: bool,
+}
+
+impl Sought {
+    async fn fates(&self, chain: &dyn Chain, transaction: &Transaction) -> Result<Option<Vec<Fate>>, ChainError> {
+        let sent = sent(&self.ordered, &transaction.outgoing)
+            .ok_or_else(|| ChainError::damaged("the wallet sent what it was not told to send"))?;
+        let lookups = self.ordered.iter().zip(sent);
+        let lookups = lookups.map(|(ordered, sent)| self.fate(chain, *ordered, sent));
+        let fates: Vec<_> = stream::iter(lookups.collect::<Vec<_>>())
+            .buffered(LOOKUPS)
+            .try_collect()
+            .await?;
+        Ok(fates.into_iter().collect())
+    }
+
+    async fn fate(
+        &self,
+        chain: &dyn Chain,
+        ordered: Ordered,
+        sent: Option<&Transfer>,
+    ) -> Result<Option<Fate>, ChainError> {
+        let Some(sent) = sent else {
+            return Ok(Some(Fate::Skipped));
+        };
+        let Some(after) = ordered.bounces_after else {
+            return Ok(Some(Fate::Sent(sent.created_lt)));
+        };
+        let found = arrival(chain, ordered, sent, after).await;
+        // What a contract of ours did is known, or settlement stands still.
+        if !self.late || ordered.must_run || !matches!(found, Ok(None) | Err(ChainError::Damaged(_))) {
+            return found;
+        }
+        tracing::warn!(
+            payee = %ordered.to,
+            amount = %ordered.amount,
+            "what a payee's account did with a payment cannot be read for an hour: it counts as paid"
+        );
+        Ok(Some(Fate::Unread(sent.created_lt)))
+    }
 }
 
 /// The message that each payment became; the wallet skips those it cannot afford and keeps the order of the others. `None` if
@@ -103,13 +138,13 @@ fn sent<'a>(ordered: &[Ordered], outgoing: &'a [Transfer]) -> Option<Vec<Option<
     left.next().is_none().then_some(sent)
 }
 
-async fn fate(chain: &dyn Chain, ordered: Ordered, sent: Option<&Transfer>) -> Result<Option<Fate>, ChainError> {
-    let Some(sent) = sent else {
-        return Ok(Some(Fate::Skipped));
-    };
-    let Some(mut after) = ordered.bounces_after else {
-        return Ok(Some(Fate::Sent(sent.created_lt)));
-    };
+/// What the payee did with what was sent to it. `None` if it has not arrived.
+async fn arrival(
+    chain: &dyn Chain,
+    ordered: Ordered,
+    sent: &Transfer,
+    mut after: Position,
+) -> Result<Option<Fate>, ChainError> {
     loop {
         let page = chain.transactions(ordered.to, after, PAGE_MAX).await?;
         let got = page.iter().find(|one| took(one, sent));

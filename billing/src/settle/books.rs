@@ -196,19 +196,15 @@ impl Round {
         self.outgoing.seqno_min()
     }
 
-    /// Whether nothing is left to do.
+    /// Whether nothing is left to do: nobody is left to be paid, and no message is open.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.is_done() && self.open().is_empty()
-    }
-
-    /// Whether nobody is left to be paid. What was signed since then objects to contests.
-    fn is_done(&self) -> bool {
-        match self.stage {
+        let done = match self.stage {
             Stage::Planned | Stage::Landed => false,
             Stage::Refused => true,
             Stage::Paying(_) => self.due().next().is_none(),
-        }
+        };
+        done && self.open().is_empty()
     }
 
     /// Contests that the contract was told an objection to.
@@ -273,7 +269,7 @@ impl Round {
         let fits = match &message.order {
             Order::Anchor(_) => matches!(self.stage, Stage::Planned),
             Order::Pay(payouts) => self.owes(payouts),
-            Order::Object(objections) => self.is_done() && !objections.contests.is_empty(),
+            Order::Object(objections) => !objections.contests.is_empty(),
         };
         if !fits {
             return Err("it orders what is not due");
@@ -323,7 +319,7 @@ impl Round {
         }
         for (payout, fate) in payouts.iter().zip(fates) {
             let settled = match (fate, payout.bounces_after) {
-                (Fate::Sent(_), None) | (Fate::Reached(_), Some(_)) => Settled::Paid(payout.amount),
+                (Fate::Sent(_), None) | (Fate::Reached(_) | Fate::Unread(_), Some(_)) => Settled::Paid(payout.amount),
                 (Fate::Returned(_), Some(_)) => Settled::Returned(Returned {
                     payee: payout.payee,
                     time,

@@ -15,6 +15,10 @@ use crate::outbox::{Turn, lacks};
 /// costs [`FEE_MAX`] at most besides.
 pub(super) const PAYOUT_FEE_MAX: u64 = 400_000;
 
+/// A contest is answered before rounds, and within one, when it has so much time left, in seconds: a day. Otherwise after
+/// them: whoever opens contests and takes them back keeps nobody from being paid.
+const URGENT_S: u32 = 86_400;
+
 /// How the chain stands, as somebody who may lag behind tells it.
 #[derive(Clone, Debug)]
 pub struct View {
@@ -116,7 +120,7 @@ pub fn decide<'a>(books: &'a Books, view: &View, rules: &Rules) -> Step<'a> {
     };
     let step = match books.round().filter(|round| !round.is_over()) {
         Some(round) if round.plan().wallet != view.wallet.address => Err(Waiting::OtherWallet(round.plan().wallet)),
-        Some(round) => go_on(round, view, seqno),
+        Some(round) => go_on(books, round, view, seqno),
         None => begin(books, view, rules, seqno),
     };
     match step {
@@ -128,9 +132,17 @@ pub fn decide<'a>(books: &'a Books, view: &View, rules: &Rules) -> Step<'a> {
 }
 
 fn begin<'a>(books: &Books, view: &View, rules: &Rules, seqno: u32) -> Result<Step<'a>, Waiting> {
-    if let Some(step) = object(books, view, seqno)? {
+    if let Some(step) = object(books, view, seqno, URGENT_S)? {
         return Ok(step);
     }
+    let planned = plan(books, view, rules);
+    match planned {
+        Err(Waiting::NothingDue) => object(books, view, seqno, u32::MAX)?.map_or(planned, Ok),
+        _ => planned,
+    }
+}
+
+fn plan<'a>(books: &Books, view: &View, rules: &Rules) -> Result<Step<'a>, Waiting> {
     let newest = view.epoch.ok_or(Waiting::NothingDue)?;
     if let Some(round) = books.round() {
         let plan = round.plan();
@@ -147,13 +159,13 @@ fn begin<'a>(books: &Books, view: &View, rules: &Rules, seqno: u32) -> Result<St
     Ok(Step::Plan)
 }
 
-/// Objects to contests that ask for more than was left unpaid. Only between rounds: what a round pays is settled then.
-fn object<'a>(books: &Books, view: &View, seqno: u32) -> Result<Option<Step<'a>>, Waiting> {
+/// Objects to contests that are wrong and have no more than `left_s` seconds left to be answered.
+fn object<'a>(books: &Books, view: &View, seqno: u32, left_s: u32) -> Result<Option<Step<'a>>, Waiting> {
     let (Some(round), Some(contract)) = (books.round(), &view.contract) else {
         return Ok(None);
     };
-    let mut wrong = wrong_contests(books, round, contract);
-    wrong.retain(|contest| view.head.time <= contest.deadline && !round.objected().contains(contest));
+    let mut wrong = unanswered(books, view);
+    wrong.retain(|contest| contest.deadline.saturating_sub(view.head.time) <= left_s);
     wrong.truncate(BATCH_MAX);
     if wrong.is_empty() {
         return Ok(None);
@@ -167,8 +179,12 @@ fn object<'a>(books: &Books, view: &View, seqno: u32) -> Result<Option<Step<'a>>
     Ok(Some(Step::SignObjections(seqno, wrong)))
 }
 
-/// Contests that nobody has objected to and that ask for more than a provider earned less what reached it.
-fn wrong_contests(books: &Books, round: &Round, contract: &ContractState) -> Vec<Objection> {
+/// Contests that ask for more than a provider earned less what reached it, to which nobody has objected, and still can. What
+/// a round pays only makes more of them wrong.
+pub(super) fn unanswered(books: &Books, view: &View) -> Vec<Objection> {
+    let (Some(round), Some(contract)) = (books.round(), &view.contract) else {
+        return Vec::new();
+    };
     if contract.contests.is_empty() {
         return Vec::new();
     }
@@ -178,12 +194,13 @@ fn wrong_contests(books: &Books, round: &Round, contract: &ContractState) -> Vec
         let contest = contract.contests.get(&ProviderTag::of(&row.provider))?;
         let pushed = before.get(&row.provider).copied().unwrap_or_default().pushed;
         let unpaid = row.earned.minus(pushed).unwrap_or_default();
-        (!contest.objected && contest.total > unpaid).then(|| Objection {
+        let wrong = !contest.objected && contest.total > unpaid && view.head.time <= contest.deadline;
+        wrong.then(|| Objection {
             provider: row.provider.clone(),
             deadline: contest.deadline,
         })
     });
-    wrong.collect()
+    wrong.filter(|contest| !round.objected().contains(contest)).collect()
 }
 
 /// More than so many objections can cost the wallet at once.
@@ -193,7 +210,7 @@ fn objections_cost(count: usize) -> u64 {
     count.saturating_mul(each).saturating_add(FEE_MAX.get())
 }
 
-fn go_on<'a>(round: &'a Round, view: &View, seqno: u32) -> Result<Step<'a>, Waiting> {
+fn go_on<'a>(books: &'a Books, round: &'a Round, view: &View, seqno: u32) -> Result<Step<'a>, Waiting> {
     match round.outgoing().turn(seqno, &view.head) {
         Turn::Lagging => return Err(Waiting::Lagging),
         Turn::Reconcile => return Ok(Step::Reconcile),
@@ -204,6 +221,11 @@ fn go_on<'a>(round: &'a Round, view: &View, seqno: u32) -> Result<Step<'a>, Wait
     if let Some(Order::Object(objections)) = round.open().last().map(|last| &last.order) {
         affords(view, objections_cost(objections.contests.len()))?;
         return Ok(Step::SignObjections(seqno, objections.contests.clone()));
+    }
+    // A round that stands still must not let a contest be won by silence. What keeps it from this keeps it from its next
+    // message, too, and is told there.
+    if let Ok(Some(step)) = object(books, view, seqno, URGENT_S) {
+        return Ok(step);
     }
     match round.stage() {
         Stage::Planned => sign_anchor(round.plan(), view, seqno),

@@ -50,6 +50,8 @@ pub enum OrderedState {
     Returned,
     /// The wallet could not afford it: it is owed still.
     Skipped,
+    /// It was sent, and what the payee's account did with it could not be read for an hour: it counts as paid.
+    Unread,
 }
 
 /// What is owed to one provider.
@@ -171,6 +173,7 @@ fn payments_of(entries: &[Entry]) -> Vec<Ordered> {
                         Fate::Sent(_) | Fate::Reached(_) => OrderedState::Paid,
                         Fate::Returned(_) => OrderedState::Returned,
                         Fate::Skipped => OrderedState::Skipped,
+                        Fate::Unread(_) => OrderedState::Unread,
                     });
                     payments.extend(ordered(message, epoch, entry.time, Some(*at), states));
                 }

@@ -120,7 +120,7 @@ impl Settler {
             Step::Reconcile => {
                 let open = books.round().map_or(&[][..], Round::open);
                 let ordered = |order: &Order| order.payments(self.settings.contract);
-                let found = reconcile(&*self.chain, &view.wallet, open, ordered).await?;
+                let found = reconcile(&*self.chain, (&view.wallet, time), open, ordered).await?;
                 let Some(outcome) = found else {
                     return Ok(Done::Waits(Waiting::UnderWay));
                 };

@@ -131,6 +131,11 @@ impl Books {
 }
 
 impl Batch {
+    /// The number of its first entry.
+    pub(super) const fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Its name in the ledger.
     #[must_use]
     pub fn reference(&self) -> String {
@@ -225,7 +230,7 @@ impl Batch {
             }
             for (payout, fate) in order.iter().zip(payments) {
                 let step = match (fate, payout.bounces_after) {
-                    (Fate::Sent(_), None) | (Fate::Reached(_), Some(_)) => WithdrawalStep::Paid {
+                    (Fate::Sent(_), None) | (Fate::Reached(_) | Fate::Unread(_), Some(_)) => WithdrawalStep::Paid {
                         reference: self.reference(),
                         transaction: at.hash.to_string(),
                     },

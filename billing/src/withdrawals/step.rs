@@ -26,6 +26,8 @@ pub enum Done {
         /// How many.
         count: usize,
     },
+    /// Told the ledger, which had lost it, what became of withdrawals.
+    Retold,
     /// Took withdrawals into a batch.
     Took {
         /// How many.
@@ -89,6 +91,9 @@ impl Payer {
             if asked.is_empty() {
                 return Ok(Done::Waits(Waiting::NothingAsked));
             }
+            if self.retell(books, &asked, now_ms).await? {
+                return Ok(Done::Retold);
+            }
             if self.settles().await? {
                 return Ok(Done::Waits(Waiting::Settles(self.wallet.address())));
             }
@@ -107,7 +112,7 @@ impl Payer {
             Step::Sign(seqno) => self.sign(batch, &view, seqno).await?,
             Step::Reconcile => {
                 let ordered = |order: &Vec<Payout>| batch.ordered(order);
-                let found = reconcile(&*self.chain, &view.wallet, batch.open(), ordered).await?;
+                let found = reconcile(&*self.chain, (&view.wallet, view.head.time), batch.open(), ordered).await?;
                 let Some(outcome) = found else {
                     return Ok(Done::Waits(Waiting::UnderWay));
                 };
@@ -201,7 +206,7 @@ fn settled(batch: &Batch, outcome: &Outcome) -> Done {
         let ordered = order.map(|message| batch.ordered(&message.order));
         for (ordered, fate) in ordered.unwrap_or_default().iter().zip(payments) {
             match fate {
-                Fate::Sent(_) | Fate::Reached(_) => {
+                Fate::Sent(_) | Fate::Reached(_) | Fate::Unread(_) => {
                     paid = paid.saturating_add(1);
                     sum = sum.saturating_add(ordered.amount.get());
                 }

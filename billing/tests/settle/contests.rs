@@ -141,19 +141,59 @@ async fn a_paused_settler_and_a_poor_one_object_when_they_can() {
     settler.pause(true);
     assert_eq!(world.run(&mut settler).await, Waiting::Paused);
     settler.pause(false);
-    // Nearly all of it is taken.
-    let has = world
-        .devnet
-        .truth(world.wallet.address())
-        .expect("an account")
-        .balance
-        .nano();
-    let taken = nano(has.expect("an amount").get() - TON / 100);
-    let take = Payment::new(world.stranger.1.address(), taken);
-    world.pay(&world.key, &world.wallet, &[take]).await;
+    take_all_but(&world, TON / 100).await;
     assert!(matches!(world.run(&mut settler).await, Waiting::Short { .. }));
     assert!(!objected(&world, "a").await);
     world.give(world.wallet.address(), TON);
     assert_eq!(world.run(&mut settler).await, Waiting::NothingDue);
     assert!(objected(&world, "a").await);
+}
+
+#[tokio::test]
+async fn whoever_contests_keeps_nobody_from_being_paid() {
+    let (mut world, payees) = one_paid_one_owed(35).await;
+    contest(&world, "a", 3, 1).await;
+    world.seal(&[("b", 2 * TON)]).await;
+    let mut settler = world.honest();
+    let first = settler.step(&world.payees).await.expect("a step");
+    assert!(matches!(first, Done::Planned { payees: 1, .. }), "{first:?}");
+    assert_eq!(world.run(&mut settler).await, Waiting::NothingDue);
+    assert!(world.got(payees[1]).await > TON);
+    assert!(objected(&world, "a").await, "after the round");
+}
+
+#[tokio::test]
+async fn no_contest_is_won_because_a_round_stands_still() {
+    let (mut world, payees) = one_paid_one_owed(36).await;
+    world.seal(&[("b", 2 * TON)]).await;
+    let mut settler = world.honest();
+    while !matches!(settler.step(&world.payees).await, Ok(Done::Anchored { .. })) {
+        world.devnet.block().expect("a block");
+    }
+    // Nearly all is taken before it is paid, and then `a` contests.
+    take_all_but(&world, TON / 10).await;
+    contest(&world, "a", 3, 1).await;
+    assert!(matches!(world.run(&mut settler).await, Waiting::Short { .. }));
+    assert!(!objected(&world, "a").await, "it has time");
+    let unanswered = settler.unanswered();
+    assert_eq!(unanswered.len(), 1);
+    assert_eq!(unanswered[0].provider, provider("a"));
+    let left = unanswered[0].deadline - world.devnet.now();
+    world.devnet.advance(left - 3_600);
+    world.devnet.block().expect("a block");
+    assert!(matches!(world.run(&mut settler).await, Waiting::Short { .. }));
+    assert!(objected(&world, "a").await);
+    assert_eq!(settler.unanswered(), []);
+    world.give(world.wallet.address(), 5 * TON);
+    assert_eq!(world.run(&mut settler).await, Waiting::NothingDue);
+    assert!(world.got(payees[1]).await > TON);
+    world.check_books(&world.accounts()).await;
+}
+
+/// The operator takes what is in the wallet, but for this.
+async fn take_all_but(world: &World, left: u64) {
+    let account = world.devnet.truth(world.wallet.address()).expect("an account");
+    let has = account.balance.nano().expect("an amount").get();
+    let take = Payment::new(world.stranger.1.address(), nano(has - left));
+    world.pay(&world.key, &world.wallet, &[take]).await;
 }

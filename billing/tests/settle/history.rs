@@ -65,6 +65,7 @@ async fn history(seed: u64, steps: usize) {
     world.walleted("d", 3).await;
     world.walleted("e", 4).await;
     world.bouncing("f", 1).await;
+    world.mortal("g", 1).await;
     world.seal(&[("a", TON), ("f", TON)]).await;
     let mut accounts = world.accounts();
     let mut actors: Vec<Actor> = (0..2).map(|_| actor(&world)).collect();
@@ -95,6 +96,7 @@ async fn history(seed: u64, steps: usize) {
     world.plain("f");
     accounts.entry(provider("f")).or_default().push(account("f"));
     world.give(world.wallet.address(), 5_000 * TON);
+    world.revive(1).await;
     let mut last = world.honest();
     assert_eq!(world.run(&mut last).await, Waiting::NothingDue, "seed {seed}");
     // Whoever asks for more than is left to pay was objected to; everybody is paid as soon as it contests nothing.
@@ -109,7 +111,7 @@ async fn history(seed: u64, steps: usize) {
         );
         take_back(&world, name, seed_of).await;
     }
-    let all = ["a", "b", "c", "d", "e", "f"].map(|name| (name, 1_000));
+    let all = ["a", "b", "c", "d", "e", "f", "g"].map(|name| (name, 1_000));
     world.seal(&all).await;
     assert_eq!(world.run(&mut last).await, Waiting::NothingDue, "seed {seed}");
     world.check(&accounts).await;
@@ -162,9 +164,9 @@ async fn unpaid(world: &World, name: &str) -> u64 {
 
 /// What other people do.
 async fn disturb(world: &mut World, rng: &mut StdRng) {
-    match rng.random_range(0..7) {
+    match rng.random_range(0..8) {
         0 | 1 => {
-            let names = ["a", "b", "c", "d", "e", "f"];
+            let names = ["a", "b", "c", "d", "e", "f", "g"];
             let mut earned = Vec::new();
             for name in names {
                 if rng.random_bool(0.6) {
@@ -197,6 +199,8 @@ async fn disturb(world: &mut World, rng: &mut StdRng) {
                 contest(world, name, seed, rng.random_range(0..TON)).await;
             }
         }
+        6 if rng.random() => world.end(1).await,
+        6 => world.revive(1).await,
         _ => claim(world, rng).await,
     }
 }

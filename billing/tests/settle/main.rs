@@ -9,6 +9,7 @@ mod history;
 #[allow(dead_code, reason = "the ledger's suite does more with it")]
 #[path = "../ledger/home.rs"]
 mod home;
+mod payees;
 mod report;
 mod rounds;
 #[allow(dead_code, reason = "the ledger's suite does more with it")]

@@ -74,6 +74,29 @@ pub fn bouncer(salt: u8) -> StateInit {
     }
 }
 
+/// A contract that keeps what it gets, until a message says something: then it sends everything to nobody and is no more.
+pub fn mortal(salt: u8) -> StateInit {
+    let mut last = CellBuilder::new();
+    // A message without bounce to an account of workchain 0, of value 0, without code and body.
+    last.store_raw(&[0x42, 0x00, 0x00], 17).expect("room");
+    last.store_raw(&[salt; 32], 256).expect("room");
+    last.store_zeros(4 + 1 + 4 + 4 + 64 + 32 + 1 + 1).expect("room");
+    // DROP, SDEMPTY, IFRET; then the message of its data, with all that is left (128), and no account after it (32).
+    let mut code = CellBuilder::new();
+    let bytes = [0x30, 0xc7, 0x01, 0xdc, 0xed, 0x44, 0x81, 0x00, 0xa0, 0xfb, 0x00];
+    code.store_raw(&bytes, 88).expect("room");
+    StateInit {
+        code: Some(code.build().expect("a cell")),
+        data: Some(last.build().expect("a cell")),
+        ..StateInit::default()
+    }
+}
+
+/// Where a mortal account is.
+pub fn mortal_at(salt: u8) -> Address {
+    Address::of_contract(&mortal(salt)).expect("an address")
+}
+
 impl World {
     pub async fn new(seed: u64) -> Self {
         Self::with(seed, DevnetSettings::default()).await
@@ -177,6 +200,28 @@ impl World {
         self.strangers(&[deploy]).await;
         self.payees.insert(provider(name), payee);
         payee
+    }
+
+    /// Adds a provider whose account lives until somebody tells it something, and again when it is made anew.
+    pub async fn mortal(&mut self, name: &str, salt: u8) -> Address {
+        self.payees.insert(provider(name), mortal_at(salt));
+        self.revive(salt).await;
+        mortal_at(salt)
+    }
+
+    /// Makes a mortal account live.
+    pub async fn revive(&self, salt: u8) {
+        let deploy = Payment {
+            init: Some(mortal(salt)),
+            ..Payment::new(mortal_at(salt), nano(TON / 10))
+        };
+        self.strangers(&[deploy]).await;
+    }
+
+    /// Makes a mortal account end.
+    pub async fn end(&self, salt: u8) {
+        let word = Payment::new(mortal_at(salt), nano(TON / 10)).with_comment("enough");
+        self.strangers(&[word.expect("a comment")]).await;
     }
 
     /// Sends what the stranger orders, and waits until it is done.

@@ -96,6 +96,7 @@ fn list(payouts: &[Ordered], symbol: &str) -> String {
             OrderedState::Paid => "paid",
             OrderedState::Returned => "sent back",
             OrderedState::Skipped => "not sent",
+            OrderedState::Unread => "sent, unread",
         };
         table.row([
             time(one.time),

@@ -106,11 +106,17 @@ impl State {
     }
 
     pub(super) fn shard(&self, address: Address, seqno: u32) -> Result<ShardAccount, ChainError> {
-        match self.last(address, seqno) {
-            Some(record) => record.after(),
-            None => nobody(),
-        }
-        .map_err(damaged)
+        self.read_shard(address, seqno).map_err(damaged)
+    }
+
+    fn read_shard(&self, address: Address, seqno: u32) -> Result<ShardAccount, CellError> {
+        let Some(record) = self.last(address, seqno) else {
+            return nobody();
+        };
+        let after = record.after()?;
+        // The chain does not keep, beyond the block, where an account ended that is no more.
+        let gone = record.seqno < self.head().seqno && after.load_account()?.is_none();
+        if gone { nobody() } else { Ok(after) }
     }
 
     pub(super) fn account(&self, address: Address, seqno: u32) -> Result<AccountState, ChainError> {

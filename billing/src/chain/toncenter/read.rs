@@ -183,6 +183,8 @@ struct Tx {
     mc_block_seqno: Option<u32>,
     prev_trans_hash: Base64Hash,
     prev_trans_lt: Digits,
+    #[serde(default)]
+    orig_status: Status,
     total_fees: Digits,
     description: Description,
     in_msg: Option<Msg>,
@@ -192,6 +194,16 @@ struct Tx {
     emulated: bool,
     /// How sure the endpoint is; older ones do not say.
     finality: Option<String>,
+}
+
+/// How the account stood before.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Status {
+    Nonexist,
+    #[default]
+    #[serde(other)]
+    There,
 }
 
 #[derive(Deserialize)]
@@ -270,6 +282,7 @@ impl Tx {
                 lt: self.prev_trans_lt.whole()?,
                 hash: self.prev_trans_hash.0,
             },
+            begins: self.orig_status == Status::Nonexist,
             time: self.now,
             seqno,
             fees: self.total_fees.coins()?,

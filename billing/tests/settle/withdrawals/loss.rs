@@ -155,6 +155,94 @@ async fn a_ledger_that_is_set_back_learns_what_was_paid() {
     }
 }
 
+/// Redis loses what it was told of withdrawals, as a shard does whose master dies before its replicas have it; not where it
+/// was told to: that is in another shard.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_that_loses_what_became_of_withdrawals_is_told_again() {
+    let till = Till::new(6, Home::redis().await).await;
+    let refusing = till.refusing(1).await;
+    till.ask(0, "w1", 2 * TON, account("a")).await;
+    till.ask(1, "w2", 3 * TON, refusing).await;
+    till.ask(2, "w3", 4 * TON, account("c")).await;
+    let mut redis = Redis::of(&till.home).await;
+    let before = redis.kept().await;
+
+    // While they are under way.
+    let mut payer = till.honest();
+    while !matches!(payer.step(till.now_ms()).await, Ok(Done::Sent { .. })) {}
+    redis.set_back(&before).await;
+    assert_eq!(till.state(0, "w1").await, WithdrawalState::Asked);
+    assert_eq!(till.run(&mut payer).await, Waiting::NothingAsked);
+    till.finish().await;
+
+    // And after another batch, when they are long over.
+    till.ask(0, "w4", TON, account("a")).await;
+    till.finish().await;
+    assert_eq!(till.obeyed().await, 2);
+    redis.set_back(&before).await;
+    till.ask(0, "w4", TON, account("a")).await;
+    assert_eq!(till.state(2, "w3").await, WithdrawalState::Asked);
+    till.finish().await;
+    assert_eq!(till.obeyed().await, 2, "nothing is paid again");
+    for (place, id) in [(0, "w1"), (2, "w3"), (0, "w4")] {
+        assert!(matches!(till.state(place, id).await, WithdrawalState::Paid { .. }));
+    }
+    assert!(matches!(till.state(1, "w2").await, WithdrawalState::Returned { .. }));
+}
+
+/// Redis' own keys, but for the payer's bookmark.
+struct Redis(::redis::aio::MultiplexedConnection);
+
+impl Redis {
+    async fn of(home: &Home) -> Self {
+        let Home::Redis { server, .. } = home else {
+            panic!("it is in Redis");
+        };
+        let client = ::redis::Client::open(server.url()).expect("a client");
+        Self(client.get_multiplexed_async_connection().await.expect("a connection"))
+    }
+
+    async fn keys(&mut self) -> Vec<Vec<u8>> {
+        let keys: Vec<Vec<u8>> = ::redis::cmd("KEYS")
+            .arg("*")
+            .query_async(&mut self.0)
+            .await
+            .expect("keys");
+        let bookmark = b"bookmark:withdrawals";
+        let kept = keys.into_iter();
+        kept.filter(|key| !key.windows(bookmark.len()).any(|part| part == bookmark))
+            .collect()
+    }
+
+    async fn kept(&mut self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut kept = Vec::new();
+        for key in self.keys().await {
+            let value = ::redis::cmd("DUMP").arg(&key).query_async(&mut self.0).await;
+            kept.push((key, value.expect("a value")));
+        }
+        kept
+    }
+
+    async fn set_back(&mut self, kept: &[(Vec<u8>, Vec<u8>)]) {
+        for key in self.keys().await {
+            let () = ::redis::cmd("DEL")
+                .arg(key)
+                .query_async(&mut self.0)
+                .await
+                .expect("gone");
+        }
+        for (key, value) in kept {
+            let restore = ::redis::cmd("RESTORE")
+                .arg(key)
+                .arg(0)
+                .arg(value)
+                .query_async(&mut self.0)
+                .await;
+            let () = restore.expect("restored");
+        }
+    }
+}
+
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("a folder");
     for entry in std::fs::read_dir(from).expect("a folder") {
