@@ -87,10 +87,10 @@ impl Purse {
 
     /// Sends the message until the wallet is past its seqno; how the wallet stands then.
     async fn taken(&self, reached: &Reached, signed: &Signed, seqno: u32, until: u32) -> anyhow::Result<AccountState> {
-        let began = Instant::now();
+        let (began, mut sent) = (Instant::now(), false);
         loop {
-            // Once it was sent, an answer that does not come is no reason to stop looking.
-            match self.look(reached, signed, seqno, until).await? {
+            // Once it may have been sent, neither an answer that does not come nor a refusal is a reason to stop looking.
+            match self.look(reached, signed, (seqno, until), &mut sent).await? {
                 Look::Taken(state) => return Ok(state),
                 Look::Waits => {}
                 Look::Late => bail!("the chain did not take the message in time: nothing was sent"),
@@ -106,14 +106,24 @@ impl Purse {
     }
 
     /// Sends the message (again), and looks at the wallet.
-    async fn look(&self, reached: &Reached, signed: &Signed, seqno: u32, until: u32) -> anyhow::Result<Look> {
+    async fn look(
+        &self,
+        reached: &Reached,
+        signed: &Signed,
+        (seqno, until): (u32, u32),
+        sent: &mut bool,
+    ) -> anyhow::Result<Look> {
         let chain = &*reached.chain;
         match chain.send(&signed.bytes).await {
-            Ok(_) => {}
+            Ok(_) => *sent = true,
             // It was taken already, or another one was: that is seen by the wallet. Or its time is over.
             Err(error) if Wallet::refused_seqno(&error) || Wallet::refused_expired(&error) => {}
-            Err(ChainError::Refused { reason, .. }) => bail!("the chain refused the message: {reason}"),
-            Err(error) => return Ok(Look::Unknown(error)),
+            Err(ChainError::Refused { reason, .. }) if !*sent => bail!("the chain refused the message: {reason}"),
+            Err(ChainError::Refused { .. }) => {}
+            Err(error) => {
+                *sent = true;
+                return Ok(Look::Unknown(error));
+            }
         }
         let looked = async {
             let state = chain.account(self.address()).await?;

@@ -1,9 +1,13 @@
 //! Step after step until a settler has to wait, and what is told of each: lines for people, and metrics.
 
 use filature_billing::Nano;
-use filature_billing::settle::{Done, Payees, Round, SettleError, Settler, Waiting};
+use filature_billing::settle::{Done, Objection, Payees, Round, SettleError, Settler, Waiting};
 
 use crate::telemetry::Metrics;
+
+/// So long before its deadline a contest without an answer is told of, in seconds: an hour after settlement would object
+/// whatever else there is to do.
+const TOLD_BEFORE_S: u32 = 23 * 3_600;
 
 /// A settler that tells what it does.
 pub(super) struct Work {
@@ -13,6 +17,8 @@ pub(super) struct Work {
     pub(super) paid: (usize, Nano),
     /// What it last said that it waits for, of what people should know.
     waits: Option<Waiting>,
+    /// Contests of which it has said that they are about to be lost.
+    urgent: Vec<Objection>,
 }
 
 impl Work {
@@ -22,6 +28,7 @@ impl Work {
             metrics,
             paid: (0, Nano::ZERO),
             waits: None,
+            urgent: Vec::new(),
         }
     }
 
@@ -30,6 +37,7 @@ impl Work {
         loop {
             let done = self.settler.step(payees).await?;
             self.tell_chain();
+            self.tell_contests();
             match done {
                 Done::Waits(why) => {
                     self.tell_waiting(&why);
@@ -95,6 +103,26 @@ impl Work {
         let owed = contract.map(|contract| contract.owed);
         self.metrics
             .settlement(nano(owed), nano(view.wallet.balance.nano().ok()), anchored);
+    }
+
+    /// A contest that nobody answers is lost. That settlement does not get to it is told on its last day, once.
+    fn tell_contests(&mut self) {
+        let unanswered = self.settler.unanswered();
+        self.metrics.contests_unanswered(unanswered.len());
+        let now = self.settler.seen().map_or(0, |view| view.head.time);
+        let urgent = |contest: &Objection| contest.deadline.saturating_sub(now) <= TOLD_BEFORE_S;
+        let urgent: Vec<_> = unanswered.into_iter().filter(urgent).collect();
+        for Objection { provider, deadline } in urgent.iter().filter(|one| !self.urgent.contains(one)) {
+            let left_s = deadline.saturating_sub(now);
+            tracing::error!(
+                %provider,
+                deadline,
+                left_s,
+                "a provider contests what it was paid, and is paid again unless that is objected to by its deadline: settlement \
+                 will as soon as it can; `filature contract object` does it by hand"
+            );
+        }
+        self.urgent = urgent;
     }
 
     /// What people should know is told when it begins and when it is over.

@@ -79,6 +79,7 @@ struct Instruments {
     settlement_owed: Set,
     settlement_wallet: Set,
     settlement_anchored: Set,
+    settlement_unanswered: Set,
     settlement_failures: Closed<Counter<u64>>,
     payout_addresses: Closed<Counter<u64>>,
     records_waiting: Set,
@@ -232,6 +233,12 @@ impl Metrics {
         }
     }
 
+    /// So many wrong contests wait for settlement's objection.
+    pub fn contests_unanswered(&self, count: usize) {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.0.settlement_unanswered.to(count);
+    }
+
     /// Settlement could not go on.
     pub fn settlement_failed(&self, kind: &'static str) {
         self.0.settlement_failures.with(kind, |counter| counter.add(1));
@@ -332,6 +339,7 @@ pub(super) fn start(resource: &Resource, collector: Option<&Collector>) -> anyho
         settlement_owed: set(&names::SETTLEMENT_OWED),
         settlement_wallet: set(&names::SETTLEMENT_WALLET),
         settlement_anchored: set(&names::SETTLEMENT_ANCHORED),
+        settlement_unanswered: set(&names::SETTLEMENT_UNANSWERED),
         settlement_failures: Closed::new(counter(&meter, &names::SETTLEMENT_FAILURES), names::KIND),
         payout_addresses: Closed::new(counter(&meter, &names::PAYOUT_ADDRESSES), names::OUTCOME),
         records_waiting: set(&names::RECORDS_WAITING),

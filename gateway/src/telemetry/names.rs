@@ -128,7 +128,7 @@ metrics! {
     LEDGER_FAILURES = "filature.ledger.step.failures", Kind::Counter, "{step}", [STEP];
     /// Epochs this gateway has sealed.
     EPOCHS_SEALED = "filature.epochs.sealed", Kind::Counter, "{epoch}", [];
-    /// Receipts in them.
+    /// Records in them.
     RECEIPTS_SEALED = "filature.epochs.receipts", Kind::Counter, "{receipt}", [];
     /// Records that wait for the next epoch, on the gateway whose turn it is to seal; of one epoch's worth at most.
     RECORDS_WAITING = "filature.epochs.waiting", Kind::Level, "{record}", [];
@@ -169,6 +169,9 @@ metrics! {
     SETTLEMENT_WALLET = "filature.settlement.wallet.nano", Kind::Level, "{nano}", [];
     /// The last epoch whose roots are in the contract, as it last saw it.
     SETTLEMENT_ANCHORED = "filature.settlement.anchored", Kind::Level, "{epoch}", [];
+    /// Contests that ask for what was paid, to which settlement has not objected yet, as it last saw it. It objects by itself;
+    /// what is still here when a contest's deadline is over is lost.
+    SETTLEMENT_UNANSWERED = "filature.settlement.contests.unanswered", Kind::Level, "{contest}", [];
     /// Looks at which settlement could not go on, by why: `chain`, `store`, `ledger` did not answer or not as they should;
     /// `epochs`, `books`, `plan`, `message` are wrong; `short`: the wallet needs coins; `contract`: there is none, or it is
     /// not this wallet's; `stranger`: its last anchor is not in the books; `wallet`: another one pays the last round, or
