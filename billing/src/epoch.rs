@@ -1,4 +1,4 @@
-//! Epochs: receipts sealed together, each epoch naming the one before. Decides what an epoch's object says, byte for
+//! Epochs: records sealed together, each epoch naming the one before. Decides what an epoch's object says, byte for
 //! byte; when one is closed is `seal`'s business, whether one is right is `verify`'s, where it is kept `objects`'.
 //!
 //! An object is lines of canonical JSON (RFC 8785), each ended by a line feed: the seal, then what every provider has

@@ -119,7 +119,7 @@ impl Work {
                 deadline,
                 left_s,
                 "a provider contests what it was paid, and is paid again unless that is objected to by its deadline: settlement \
-                 will as soon as it can; `filature contract object` does it by hand"
+                 will as soon as it can; `filature contest object` does it by hand"
             );
         }
         self.urgent = urgent;
