@@ -19,15 +19,17 @@ mod contract;
 mod decide;
 mod entry;
 mod leaf;
+mod order;
 mod payees;
 mod plan;
 mod report;
+mod stake;
 mod standing;
 mod step;
 
 pub use self::books::{BadEntry, Books, Round, Stage};
 pub use self::claim::{BadLeaf, ProvenLeaf, transfer_link};
-pub use self::contest::{Contest, ContestOrder, contest_of};
+pub use self::contest::{Contest, contest_of};
 use self::contract::ANCHOR_VALUE;
 pub use self::contract::{
     Anchor, ContractMoney, ContractState, OpenContest, Parties, Terms, claimed_of, contract_money, last_anchor,
@@ -37,9 +39,11 @@ pub use self::entry::{
     Anchored, ClaimedNow, Entry, Fate, Message, Objection, Objections, Order, Outcome, Payout, Taken, What,
 };
 pub use self::leaf::{Leaf, LeafProof, Payables, ProviderTag};
+pub use self::order::{ContractOrder, Giver};
 pub use self::payees::{Named, Payees, PayoutNames, note_payout, payout_names};
 pub use self::plan::{Basis, Before, Plan, PlanError, Returned, Row};
 pub use self::report::{Ordered, OrderedState, Owed, OwedList, WhyOwed, owed, payments};
+pub use self::stake::{Slash, Stake, stake_of};
 pub use self::standing::{KeptAnchor, Stakes, Standing};
 pub use self::step::Done;
 

@@ -16,6 +16,7 @@ mod keys;
 mod leaf;
 mod limits;
 mod onchain;
+mod order;
 mod output;
 mod payouts;
 mod providers;
@@ -24,6 +25,7 @@ mod purse;
 mod reach;
 mod receipts;
 mod settle;
+mod stake;
 mod token;
 mod trust;
 mod usage;
@@ -44,7 +46,7 @@ Examples:
   filature accounts credit acct_… 5 --id invoice-7  add 5 TON, once per id
   filature keys create --account acct_… --expires 30d
                                                     make an API key; shown once
-  filature serve                                    serve on 127.0.0.1:8080 with the embedded ledger in ./data
+  filature serve                                    serve on 127.0.0.1:8080, ledger in ./data
   filature serve --config filature.toml --redis redis://127.0.0.1
   filature receipts verify receipt.json --key 4f44… check a receipt, offline or to the root on chain
   filature contract show --contract EQ…             how the settlement contract stands
@@ -52,11 +54,13 @@ Examples:
   filature config check --config filature.toml      what holds, from where, and what is wrong";
 
 const SERVE_EXAMPLES: &str = "\
-Every setting is a flag, an environment variable and a key of the file: `filature config reference` lists them.
+Every setting is a flag, an environment variable and a key of the file: `filature config reference`
+lists them.
 
 Examples:
   filature serve
-  filature serve --listen 0.0.0.0:8080 --server-public-authority gate.example --data /var/lib/filature
+  filature serve --listen 0.0.0.0:8080 --server-public-authority gate.example \\
+      --data /var/lib/filature
   filature serve --config filature.toml --redis redis://127.0.0.1:6379
   FILATURE_TELEMETRY_LOG=debug filature serve --ledger-fee-bps 300";
 
@@ -101,7 +105,7 @@ enum Command {
     /// Verify a receipt.
     #[command(subcommand)]
     Receipts(receipts::Receipts),
-    /// Deploy and show the settlement contract.
+    /// Deploy the settlement contract, show how it stands, and tell it what its owner and operator want.
     #[command(subcommand)]
     Contract(contract::Contract),
     /// Be paid as a provider by the settlement contract, without the operator.
@@ -109,6 +113,9 @@ enum Command {
     /// Contest what the operator says it pushed to a provider.
     #[command(subcommand)]
     Contest(contest::Contest),
+    /// Stake as a provider; slash, dispute and rule.
+    #[command(subcommand)]
+    Stake(stake::Stake),
     /// Check or explain the configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -175,6 +182,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Contract(command) => contract::run(command),
         Command::Claim(command) => claim::run(&command),
         Command::Contest(command) => contest::run(command),
+        Command::Stake(command) => stake::run(command),
         Command::Config(command) => config::run(command),
         Command::Wallet(command) => wallet::run(command),
         Command::Settle(command) => settle::run(command),
@@ -196,4 +204,34 @@ fn run(serve: Serve) -> Result<(), Failure> {
 
 fn load(overrides: Overrides) -> Result<Config, Problems> {
     Config::load(&Sources::gather(overrides.config.as_deref(), overrides.flags)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// Wider texts are broken anew in the middle of their lines.
+    const COLUMNS_MAX: usize = 100;
+
+    fn check(command: &clap::Command) {
+        let texts = [command.get_after_help(), command.get_after_long_help()];
+        for text in texts.into_iter().flatten().map(ToString::to_string) {
+            for line in text.lines() {
+                let columns = line.chars().count();
+                assert!(
+                    columns <= COLUMNS_MAX,
+                    "{}: {columns} columns: {line}",
+                    command.get_name()
+                );
+            }
+        }
+        command.get_subcommands().for_each(check);
+    }
+
+    #[test]
+    fn examples_fit_on_a_terminal() {
+        check(&Cli::command());
+    }
 }

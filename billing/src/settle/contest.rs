@@ -1,20 +1,12 @@
-//! Contests: a payee says that it received less than a leaf says was pushed to it. How one stands, and the messages about it.
+//! Contests: a payee says that it received less than a leaf says was pushed to it. How one stands, and the message that opens it.
 
 use serde::Serialize;
 
 use super::claim::ProvenLeaf;
-use super::leaf::{ProviderTag, operation};
-use crate::chain::{Address, Body, CellError, Chain, ChainError, Payment, Value};
+use super::leaf::ProviderTag;
+use super::order::ENTRY_FEE;
+use crate::chain::{Address, CellError, Chain, ChainError, Payment, Value};
 use crate::money::{Nano, Overflow};
-
-/// Operations on a contest that is open.
-const OBJECT: u32 = 0xf11a_0002;
-const DROP: u32 = 0xf11a_0012;
-const CLOSE: u32 = 0xf11a_0013;
-/// What the contract keeps of the message that opens a contest; the rest is the bond. 0.02 TON.
-const ENTRY_FEE: Nano = Nano::saturating(20_000_000);
-/// What other messages about contests carry, above the 0.02 TON that the contract asks for. What fees leave comes back.
-const ORDER_VALUE: Nano = Nano::saturating(50_000_000);
 
 /// A contest that is open.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -29,17 +21,6 @@ pub struct Contest {
     pub deadline: u32,
     /// Whether the operator objected.
     pub objected: bool,
-}
-
-/// What can be done with a contest that is open.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ContestOrder {
-    /// The operator or owner says that it is wrong.
-    Object,
-    /// The payee takes it back.
-    Drop,
-    /// Anybody ends it after its deadline: the payee is paid.
-    Close,
 }
 
 /// Asks the contract for the contest of a provider. `None` if there is none.
@@ -67,27 +48,6 @@ pub async fn contest_of(
         }))
     };
     read().ok_or_else(|| ChainError::damaged("the contract's answer to `contest_of`"))
-}
-
-impl ContestOrder {
-    /// The message.
-    ///
-    /// # Errors
-    /// None that a tag could cause.
-    pub fn payment(self, contract: Address, provider: &ProviderTag) -> Result<Payment, CellError> {
-        let code = match self {
-            Self::Object => OBJECT,
-            Self::Drop => DROP,
-            Self::Close => CLOSE,
-        };
-        let mut body = operation(code, 0)?;
-        body.store_raw(provider.as_bytes(), 224)?;
-        Ok(Payment {
-            bounce: true,
-            body: Body::new(body.build()?),
-            ..Payment::new(contract, ORDER_VALUE)
-        })
-    }
 }
 
 impl ProvenLeaf {

@@ -29,11 +29,6 @@ pub(super) const ANCHOR_VALUE: Nano = Nano::saturating(3_000_000);
 /// What the message with a claim carries, in nano: 0.05 TON, above the 0.02 that the contract asks for. What fees leave of it
 /// goes to the payee, with what it claims.
 pub(super) const CLAIM_VALUE: Nano = Nano::saturating(50_000_000);
-/// Operation: object to a contest.
-const OBJECT: u32 = 0xf11a_0002;
-/// What the message with an objection carries, in nano: 0.03 TON, above the 0.02 that the contract asks for. What fees leave of
-/// it comes back.
-pub(super) const OBJECT_VALUE: Nano = Nano::saturating(30_000_000);
 /// How far above the last one an anchor's epoch may be.
 pub(super) const EPOCH_STEP_MAX: u64 = 65_536;
 
@@ -205,7 +200,7 @@ impl Parties {
     }
 }
 
-fn store_coins(cell: &mut CellBuilder, amount: Nano) -> Result<(), CellError> {
+pub(super) fn store_coins(cell: &mut CellBuilder, amount: Nano) -> Result<(), CellError> {
     Tokens::new(amount.get().into()).store_into(cell, Cell::empty_context())
 }
 
@@ -229,13 +224,6 @@ pub struct OpenContest {
     pub deadline: u32,
     /// Whether it was objected to.
     pub objected: bool,
-}
-
-/// The body of an objection to a provider's contest.
-pub(super) fn objection(provider: &ProviderTag, query: u64) -> Result<Body, CellError> {
-    let mut body = operation(OBJECT, query)?;
-    body.store_raw(provider.as_bytes(), 224)?;
-    Ok(Body::new(body.build()?))
 }
 
 /// How the contract stands, all of one moment.

@@ -2,10 +2,10 @@
 
 use super::ANCHOR_VALUE;
 use super::books::{Books, Round, Stage};
-use super::contract::OBJECT_VALUE;
 use super::contract::{Anchor, ContractState, EPOCH_STEP_MAX};
 use super::entry::{Message, Objection, Order};
 use super::leaf::ProviderTag;
+use super::order::ORDER_VALUE;
 use super::plan::Plan;
 use crate::chain::{AccountState, Address, BATCH_MAX, FEE_MAX, Head, Wallet};
 use crate::money::Nano;
@@ -206,7 +206,7 @@ pub(super) fn unanswered(books: &Books, view: &View) -> Vec<Objection> {
 /// More than so many objections can cost the wallet at once.
 fn objections_cost(count: usize) -> u64 {
     let count = u64::try_from(count).unwrap_or(u64::MAX);
-    let each = OBJECT_VALUE.get().saturating_add(PAYOUT_FEE_MAX);
+    let each = ORDER_VALUE.get().saturating_add(PAYOUT_FEE_MAX);
     count.saturating_mul(each).saturating_add(FEE_MAX.get())
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ANCHOR_VALUE;
-use super::contract::OBJECT_VALUE;
+use super::order::ORDER_VALUE;
 use super::plan::Plan;
 use crate::chain::{Address, Position};
 use crate::id::ProviderId;
@@ -117,7 +117,7 @@ impl Order {
             Self::Object(objections) => {
                 let one = Ordered {
                     to: contract,
-                    amount: OBJECT_VALUE,
+                    amount: ORDER_VALUE,
                     bounces_after: Some(objections.after),
                     must_run: true,
                 };

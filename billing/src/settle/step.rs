@@ -3,10 +3,11 @@
 use futures_util::{StreamExt, TryStreamExt, stream, try_join};
 
 use super::books::{Books, Round};
-use super::contract::{ContractState, OBJECT_VALUE, objection};
+use super::contract::ContractState;
 use super::decide::{Step, View, Waiting, affords, decide, follows, round_costs};
 use super::entry::{Anchored, ClaimedNow, Message, Objection, Objections, Order, Outcome, Payout, What};
 use super::leaf::ProviderTag;
+use super::order::ContractOrder;
 use super::plan::{Basis, Plan};
 use super::{ANCHOR_VALUE, Payees, SettleError, Settler};
 use crate::chain::{BATCH_MAX, ChainError, Payment, Wallet};
@@ -239,12 +240,9 @@ impl Settler {
             return Err(nothing_to_sign());
         };
         let payment = |contest: &Objection| {
-            let body = objection(&ProviderTag::of(&contest.provider), round.number());
-            Ok(Payment {
-                bounce: true,
-                body: body.map_err(|error| SettleError::Form(error.to_string()))?,
-                ..Payment::new(round.plan().contract, OBJECT_VALUE)
-            })
+            let order = ContractOrder::Object(ProviderTag::of(&contest.provider));
+            let payment = order.payment(round.plan().contract, round.number());
+            payment.map_err(|error| SettleError::Form(error.to_string()))
         };
         let payments = contests.iter().map(payment).collect::<Result<Vec<_>, SettleError>>()?;
         let objections = Objections {

@@ -2,7 +2,7 @@
 
 use filature_billing::chain::{Address, Chain, Network, Payment, Wallet, WalletKey};
 use filature_billing::settle::{
-    ContestOrder, ContractState, Done, OpenContest, ProviderTag, Waiting, WhyOwed, owed, read_books,
+    ContractOrder, ContractState, Done, OpenContest, ProviderTag, Waiting, WhyOwed, owed, read_books,
 };
 
 use crate::world::{TON, World, nano, provider};
@@ -29,7 +29,7 @@ pub async fn contest(world: &World, name: &str, seed: u8, received: u64) {
 
 /// A provider takes its contest back, from a wallet of its own that lives.
 pub async fn take_back(world: &World, name: &str, seed: u8) {
-    let payment = ContestOrder::Drop.payment(world.contract, &ProviderTag::of(&provider(name)));
+    let payment = ContractOrder::DropContest(ProviderTag::of(&provider(name))).payment(world.contract, 0);
     let (key, wallet) = wallet_of(seed);
     world.give(wallet.address(), 5 * TON);
     world.pay(&key, &wallet, &[payment.expect("a message")]).await;

@@ -18,8 +18,9 @@ Examples:
   filature audit
   filature audit --last 1000 --json
 
-Every change is written down before it is made; an entry that ends in `.failed` says that the one before it with the same
-action came to nothing. `cli:` stands before users of the machine, other names are those of admin tokens.";
+Every change is written down before it is made; an entry that ends in `.failed` says that the one
+before it with the same action came to nothing. `cli:` stands before users of the machine, other
+names are those of admin tokens.";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]

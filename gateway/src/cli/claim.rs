@@ -23,8 +23,9 @@ Examples:
   filature claim --proof leaf.json --contract EQ… --wallet wallet.words
   filature claim --proof leaf.json --contract EQ… --print
 
-Save the proof after each anchor: a few hundred bytes, good until the next one, and all that is needed when the operator and
-its servers are gone. Whoever sends the claim, the account in the leaf is paid.";
+Save the proof after each anchor: a few hundred bytes, good until the next one, and all that is
+needed when the operator and its servers are gone. Whoever sends the claim, the account in the leaf
+is paid.";
 
 /// Let the contract pay what the last anchored root says is due to a provider.
 #[derive(Args)]
@@ -77,8 +78,9 @@ struct Claimed {
 struct Paid {
     /// The payee got so much, with what fees left of the message.
     received: u128,
-    /// The sending wallet's fees.
-    wallet_fees: u128,
+    /// The sending wallet's fees, where they can be told from what came and went meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wallet_fees: Option<u128>,
     /// The contract's transaction.
     transaction: Position,
     /// The payee's.
@@ -209,7 +211,9 @@ impl Claimed {
                     "received",
                     format!("{}, with what fees left of the message", coins(paid.received)),
                 ));
-                facts.push(("wallet fees", coins(paid.wallet_fees)));
+                if let Some(fees) = paid.wallet_fees {
+                    facts.push(("wallet fees", coins(fees)));
+                }
                 facts.push((
                     "transaction",
                     format!("{} {}", paid.transaction.lt, paid.transaction.hash),

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand};
-use filature_billing::settle::{Contest as Case, ContestOrder, ProviderTag, Standing, contest_of, transfer_link};
+use filature_billing::settle::{Contest as Case, ContractOrder, ProviderTag, Standing, contest_of, transfer_link};
 use filature_billing::{Nano, ProviderId};
 use serde::Serialize;
 
 use super::leaf::{Whose, provider};
 use super::onchain::{OnChain, Reached};
+use super::order::Sends;
 use super::purse::Purse;
 use super::{Failure, output};
 
@@ -21,9 +22,10 @@ Examples:
   filature contest close 5f1d… --contract EQ… --wallet any.words
   filature contest drop 5f1d… --contract EQ… --wallet payee.words
   filature contest object 5f1d… --contract EQ… --wallet operator.words
+  filature contest rule 5f1d… 12.5 --contract EQ… --wallet arbiter.words
 
-A leaf of the last anchor counts, and one of the last anchor of each of the last days with anchors. What a contest is and who
-decides it is in docs/settlement.md.";
+A leaf of the last anchor counts, and one of the last anchor of each of the last days with anchors.
+What a contest is and who decides it is in docs/settlement.md.";
 
 #[derive(Subcommand)]
 #[command(after_help = EXAMPLES)]
@@ -38,6 +40,8 @@ pub(super) enum Contest {
     Drop(By),
     /// Say that a contest is wrong, for the arbiter to decide. Operator and owner can.
     Object(By),
+    /// Decide a contest to which was objected. Only the arbiter can.
+    Rule(Rule),
 }
 
 #[derive(Args)]
@@ -77,11 +81,23 @@ pub(super) struct Which {
 
 #[derive(Args)]
 pub(super) struct By {
+    /// The provider's id, as it stands in receipts.
+    #[arg(value_parser = provider)]
+    provider: ProviderId,
     #[command(flatten)]
-    which: Which,
-    /// The file with the secret of the wallet (v5r1) that sends the message: 24 words, or 64 hex digits.
-    #[arg(long, value_name = "FILE")]
-    wallet: PathBuf,
+    sends: Sends,
+}
+
+#[derive(Args)]
+pub(super) struct Rule {
+    /// The provider's id, as it stands in receipts.
+    #[arg(value_parser = provider)]
+    provider: ProviderId,
+    /// What the payee gets, in TON; with 0 it loses its bond.
+    #[arg(value_name = "TON")]
+    amount: Nano,
+    #[command(flatten)]
+    sends: Sends,
 }
 
 /// How it stands. Amounts in nano.
@@ -102,9 +118,14 @@ pub(super) fn run(command: Contest) -> Result<(), Failure> {
                 let standing = reached.standing(reached.contract()?).await?;
                 show(&reached, &standing, &which.provider, None, which.json).await
             }
-            Contest::Close(by) => order(&by, ContestOrder::Close).await,
-            Contest::Drop(by) => order(&by, ContestOrder::Drop).await,
-            Contest::Object(by) => order(&by, ContestOrder::Object).await,
+            Contest::Close(By { provider, sends }) => order(&sends, &provider, ContractOrder::CloseContest).await,
+            Contest::Drop(By { provider, sends }) => order(&sends, &provider, ContractOrder::DropContest).await,
+            Contest::Object(By { provider, sends }) => order(&sends, &provider, ContractOrder::Object).await,
+            Contest::Rule(rule) => {
+                let amount = rule.amount;
+                let ruling = |provider| ContractOrder::RuleContest { provider, amount };
+                order(&rule.sends, &rule.provider, ruling).await
+            }
         }
     })
 }
@@ -163,33 +184,48 @@ impl Open {
     }
 }
 
-async fn order(by: &By, order: ContestOrder) -> Result<(), Failure> {
-    let Which { provider, on, json } = &by.which;
-    let reached = on.reach(Vec::new())?;
-    let standing = reached.standing(reached.contract()?).await?;
-    let purse = Purse::load(&by.wallet, &reached)?;
+async fn order(
+    sends: &Sends,
+    provider: &ProviderId,
+    order: impl FnOnce(ProviderTag) -> ContractOrder,
+) -> Result<(), Failure> {
+    let (reached, standing) = sends.begin().await?;
+    let order = order(ProviderTag::of(provider));
     let Some(case) = case(&reached, &standing, provider).await? else {
         return Err(anyhow!("no contest of {provider} is open: nothing was sent").into());
     };
+    if let Some(obstacle) = obstacle(&reached, &case, &order).await? {
+        return Err(anyhow!("{obstacle}. Nothing was sent").into());
+    }
+    let given = sends.give(&reached, &standing, &order).await?;
+    show(&reached, &standing, provider, given.link, sends.json).await
+}
+
+/// Why the contract would refuse an order about a contest now.
+async fn obstacle(reached: &Reached, case: &Case, order: &ContractOrder) -> anyhow::Result<Option<String>> {
     let over = reached.now().await? > case.deadline;
     let until = output::time(u64::from(case.deadline) * 1000);
-    match order {
-        ContestOrder::Close if !over => {
+    Ok(match order {
+        ContractOrder::CloseContest(_) if !over => {
             let who = if case.objected {
                 "the arbiter may rule"
             } else {
                 "the operator may object"
             };
-            return Err(anyhow!("it is too early: until {until} {who}. Nothing was sent").into());
+            Some(format!("it is too early: until {until} {who}"))
         }
-        ContestOrder::Object if over => {
-            return Err(anyhow!("it is too late: it could be answered until {until}. Nothing was sent").into());
+        ContractOrder::Object(_) | ContractOrder::RuleContest { .. } if over => {
+            Some(format!("it is too late: it could be answered until {until}"))
         }
-        _ => {}
-    }
-    let payment = order.payment(standing.state.address, &ProviderTag::of(provider));
-    purse.order(&reached, &payment.map_err(anyhow::Error::from)?).await?;
-    show(&reached, &standing, provider, None, *json).await
+        ContractOrder::RuleContest { .. } if !case.objected => {
+            Some("it is too early: nobody has objected, and the arbiter rules where somebody has".to_owned())
+        }
+        ContractOrder::RuleContest { amount, .. } if *amount > case.asks => {
+            let asks = reached.amount(case.asks.signed());
+            Some(format!("the payee asks for {asks}, and gets no more"))
+        }
+        _ => None,
+    })
 }
 
 async fn case(reached: &Reached, standing: &Standing, provider: &ProviderId) -> anyhow::Result<Option<Case>> {

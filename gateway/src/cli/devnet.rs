@@ -20,10 +20,12 @@ Examples:
   filature devnet
   filature devnet --data ./devnet --faucet 0QA_6fh0aRAkD7n1MNfAUx8TvyCUw2iTQfzVM-0isMze2anN=100
   curl 'http://127.0.0.1:8081/api/v2/getAddressInformation?address=0QA_…'
-  curl http://127.0.0.1:8081/devnet/faucet -d '{\"address\":\"0QA_…\",\"amount\":5000000000,\"comment\":\"inv-7\"}'
+  curl http://127.0.0.1:8081/devnet/faucet -d \\
+      '{\"address\":\"0QA_…\",\"amount\":5000000000,\"comment\":\"inv-7\"}'
 
-It answers as toncenter does (v2 and v3) on the real virtual machine and the mainnet's fees of 2026. Its coins are worth
-nothing, and whoever can connect may ask for them. Messages are executed as they come.";
+It answers as toncenter does (v2 and v3) on the real virtual machine and the mainnet's fees of 2026.
+Its coins are worth nothing, and whoever can connect may ask for them. Messages are executed as they
+come.";
 
 /// Run a TON chain on this machine, for trying.
 #[derive(Args)]

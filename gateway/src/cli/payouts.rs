@@ -19,8 +19,8 @@ Examples:
   filature payouts list --provider 5f1d… --json
   filature payouts owed --store s3://bucket/filature
 
-What is shown is what the settlers wrote down. The chain has it too: MESSAGE is the hash of the wallet's message, and each
-payment is a transfer that it made.";
+What is shown is what the settlers wrote down. The chain has it too: MESSAGE is the hash of the
+wallet's message, and each payment is a transfer that it made.";
 
 #[derive(Subcommand)]
 #[command(after_help = EXAMPLES)]

@@ -17,8 +17,9 @@ Examples:
   filature providers forget 5f1d…
   filature providers list
 
-A provider is its public key, 64 hexadecimal digits. What is said here counts before `tunnels.open` and `tunnels.allow`,
-at every gateway of the ledger. One that is denied loses its tunnel within five statuses (`tunnels.status_every_ms`).";
+A provider is its public key, 64 hexadecimal digits. What is said here counts before `tunnels.open`
+and `tunnels.allow`, at every gateway of the ledger. One that is denied loses its tunnel within five
+statuses (`tunnels.status_every_ms`).";
 
 #[derive(Subcommand)]
 #[command(after_help = EXAMPLES)]

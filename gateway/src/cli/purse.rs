@@ -31,8 +31,8 @@ pub(super) struct Purse {
 pub(super) struct Paid {
     /// The message.
     pub(super) transfer: Transfer,
-    /// What the wallet paid beside what the message carries, in nano.
-    pub(super) fees: u128,
+    /// What the wallet paid beside what the message carries, in nano; unknown if something else came or went meanwhile.
+    pub(super) fees: Option<u128>,
 }
 
 impl Purse {
@@ -70,7 +70,8 @@ impl Purse {
             bail!("the wallet {wallet} took the message and could not send it: nothing was paid but fees");
         };
         let carried = transfer.value.get();
-        let fees = held.saturating_sub(after.balance.get()).saturating_sub(carried);
+        let alone = transaction.previous == before.last && after.last == transaction.at;
+        let fees = alone.then(|| held.saturating_sub(after.balance.get()).saturating_sub(carried));
         Ok(Paid { transfer, fees })
     }
 
@@ -157,10 +158,13 @@ fn refusal(transaction: &Transaction) -> String {
         Some(406) => "another root was anchored meanwhile: get the newer proof",
         Some(407) => "nothing is due any more: it was paid meanwhile",
         Some(408) => "its money does not suffice",
-        Some(409) => "there is no such contest",
-        Some(410) => "a contest is open, or was answered already",
+        Some(409) => "there is no such stake, case or proposal",
+        Some(410) => "a case is open, or was answered already",
         Some(411) => "it is too early",
         Some(412) => "it is too late",
+        Some(413) => "the amount is zero, more than there is or than the limit, or leaves less than the least stake",
+        Some(414) => "this wallet's stake is for another provider",
+        Some(415) => "that is longer than a pause may be",
         Some(code) => return format!("exit code {code}"),
         None => "it did not run",
     };

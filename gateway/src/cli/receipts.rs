@@ -20,9 +20,12 @@ const EXAMPLES: &str = "\
 Examples:
   filature receipts verify receipt.json --key 4f44…828b
   filature receipts verify receipt.json --key 4f44…828b --request asked.json --response got.txt
-  filature receipts verify receipt.json --key 4f44…828b --contract EQ… --gateway https://gateway.example
-  filature receipts verify receipt.json --contract EQ… --endpoint https://toncenter.com --epochs ./copied-epochs
-  curl -H \"Authorization: Bearer $KEY\" https://gateway.example/v1/receipts/gen-… | filature receipts verify -";
+  filature receipts verify receipt.json --key 4f44…828b --contract EQ… \\
+      --gateway https://gateway.example
+  filature receipts verify receipt.json --contract EQ… --endpoint https://toncenter.com \\
+      --epochs ./copied-epochs
+  curl -H \"Authorization: Bearer $KEY\" https://gateway.example/v1/receipts/gen-… \\
+      | filature receipts verify -";
 
 /// Largest file that is read, in bytes: a call's texts are smaller by far.
 const FILE_BYTES_MAX: u64 = 1 << 30;

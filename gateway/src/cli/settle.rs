@@ -27,9 +27,9 @@ Examples:
   filature settle --config filature.toml --dry-run      what a round would do now, as a table
   filature settle --config filature.toml --dry-run --json
 
-It takes the gateway's settings: settlement.contract and settlement.wallet_key_file, where the ledger and the epochs are.
-A gateway with the same settings does all of this by itself. Whoever is stopped or killed, the next one goes on where it
-stood; two at once pay nobody twice.";
+It takes the gateway's settings: settlement.contract and settlement.wallet_key_file, where the
+ledger and the epochs are. A gateway with the same settings does all of this by itself. Whoever is
+stopped or killed, the next one goes on where it stood; two at once pay nobody twice.";
 
 /// Pay providers what the sealed epochs say, and anchor the roots.
 #[derive(Args)]

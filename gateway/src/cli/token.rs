@@ -12,8 +12,8 @@ Examples:
   filature serve --admin-listen 127.0.0.1:9090 --admin-tokens ada:5f1d…
   curl -H 'Authorization: Bearer fil-admin-…' http://127.0.0.1:9090/admin/v1/accounts
 
-The token is printed once; the configuration holds only its hash. Changes made with it carry its name in `filature audit`.
-To take it away, remove its line and restart the gateway.";
+The token is printed once; the configuration holds only its hash. Changes made with it carry its
+name in `filature audit`. To take it away, remove its line and restart the gateway.";
 
 #[derive(Subcommand)]
 #[command(after_help = EXAMPLES)]

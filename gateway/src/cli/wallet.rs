@@ -16,8 +16,8 @@ Examples:
   filature wallet show treasury.words
   filature wallet show treasury.words --network testnet --json
 
-The file holds 24 words, which any wallet program takes as well (version v5r1), and only you may read it. Whoever has the words
-has the coins: keep a copy where you keep what is valuable.";
+The file holds 24 words, which any wallet program takes as well (version v5r1), and only you may
+read it. Whoever has the words has the coins: keep a copy where you keep what is valuable.";
 
 /// Make a wallet, or show the address of one.
 #[derive(Subcommand)]

@@ -23,8 +23,8 @@ Examples:
   filature withdrawals list acct_…
   filature withdrawals return acct_… november-refund --why 'wrong address'
 
-What is withdrawn is no longer available. A gateway with settlement.withdrawal_wallet_key_file pays it, in TON and to the \
-nano; until it is sent it can be given back.";
+What is withdrawn is no longer available. A gateway with settlement.withdrawal_wallet_key_file pays
+it, in TON and to the nano; until it is sent it can be given back.";
 
 #[derive(Subcommand)]
 #[command(after_help = EXAMPLES)]
@@ -161,7 +161,8 @@ Examples:
   filature deposits uncredited
   filature deposits uncredited --last 1000 --json
 
-A transfer is credited once its comment names an account. One that named nobody can be credited by hand, once:
+A transfer is credited once its comment names an account. One that named nobody can be credited by
+hand, once:
   filature accounts credit acct_… 5 --id ton:47000001:4f44…";
 
 #[derive(Subcommand)]

@@ -6,7 +6,7 @@ use filature_billing::{Hash, Nano, ProviderId};
 use serde_json::{Value, json};
 
 use crate::chain::{Chain, TON, key_file, wallet};
-use crate::house::{House, Kind};
+use crate::house::{House, Kind, Ran};
 use crate::onchain::{address, told};
 
 /// Anchors in a contract that a provider earned so many coins and was pushed so many; the file with the leaf.
@@ -47,7 +47,7 @@ async fn anchored_leaf(house: &House, chain: &Chain, contract: &str, earned: u64
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn embedded_what_was_not_pushed_is_contested_and_silence_loses() {
     let house = House::new(Kind::Embedded).await;
-    let chain = Chain::start(&[1, 2, 5]);
+    let chain = Chain::start(&[1, 2, 3, 5]);
     let hasty = ["--answer-delay", "2s", "--value", "60", "--despite-doubts"];
     let contract = chain.deploy(&house, &hasty);
     let leaf = anchored_leaf(&house, &chain, &contract, 50, 50).await;
@@ -118,6 +118,10 @@ async fn embedded_what_was_not_pushed_is_contested_and_silence_loses() {
     contests_are_answered(&house, &chain).await;
 }
 
+fn rule_early(run: &impl Fn(&[&str]) -> Ran, arbiter: &str) -> Ran {
+    run(&["contest", "rule", "rich", "1", "--wallet", arbiter])
+}
+
 /// An operator that does not sleep, and a payee that takes its contest back.
 async fn contests_are_answered(house: &House, chain: &Chain) {
     let contract = chain.deploy(house, &["--value", "5"]);
@@ -126,23 +130,22 @@ async fn contests_are_answered(house: &House, chain: &Chain) {
     let run = |args: &[&str]| chain.filature(house, &[args, &["--contract", &contract]].concat());
     let by = |what: &str, key: &str| run(&["contest", what, "rich", "--wallet", key]);
     told(&by("object", &operator), 1, "no contest of rich is open");
-    let opened = run(&[
-        "contest",
-        "open",
-        "--proof",
-        &leaf,
-        "--received",
-        "0",
-        "--wallet",
-        &payee,
-    ]);
-    assert_eq!(opened.code, 0, "{}", opened.err);
+    let open = || {
+        run(&[
+            "contest",
+            "open",
+            "--proof",
+            &leaf,
+            "--received",
+            "0",
+            "--wallet",
+            &payee,
+        ])
+    };
+    assert_eq!(open().code, 0);
+    told(&rule_early(&run, &key_file(house, 3)), 1, "nobody has objected");
     told(&by("close", &payee), 1, "the operator may object. Nothing was sent");
-    told(
-        &by("object", &payee),
-        1,
-        "the contract refused it: this wallet may not do it",
-    );
+    told(&by("object", &payee), 1, "only the operator ");
     let objected = by("object", &operator);
     assert!(
         objected.code == 0 && objected.out.contains("the arbiter rules until"),
@@ -152,13 +155,25 @@ async fn contests_are_answered(house: &House, chain: &Chain) {
     );
     told(&by("object", &operator), 1, "was answered already");
     told(&by("close", &payee), 1, "the arbiter may rule. Nothing was sent");
-    let dropped = by("drop", &payee);
-    assert!(
-        dropped.code == 0 && dropped.out.contains("none is open"),
-        "{} {}",
-        dropped.out,
-        dropped.err
-    );
+    let arbiter = key_file(house, 3);
+    let rule = |amount: &str, key: &str| run(&["contest", "rule", "rich", amount, "--wallet", key]);
+    told(&rule("4", &arbiter), 1, "and gets no more. Nothing was sent");
+    told(&rule("1", &operator), 1, "only the arbiter ");
+    let none_is_open = |ran: Ran| {
+        assert!(
+            ran.code == 0 && ran.out.contains("none is open"),
+            "{} {}",
+            ran.out,
+            ran.err
+        )
+    };
+    none_is_open(rule("1", &arbiter));
+    let shown = chain.json(house, &["contract", "show", "--contract", &contract]);
+    assert_eq!(shown["claimed"], json!(TON));
+
+    // The rest is contested again, and taken back.
+    assert_eq!(open().code, 0);
+    none_is_open(by("drop", &payee));
     let shown = chain.json(house, &["contest", "show", "rich", "--contract", &contract]);
     assert_eq!(shown["contest"], Value::Null);
 }

@@ -17,6 +17,7 @@ mod onchain;
 #[path = "../faults/operator.rs"]
 #[expect(dead_code, reason = "the kill tests use more of it")]
 mod operator;
+mod orders;
 #[path = "../faults/process.rs"]
 #[expect(dead_code, reason = "the kill tests use more of it")]
 mod process;

@@ -152,7 +152,7 @@ async fn send(
     }
     reached.standing(deployed.contract).await?;
     deployed.deployed = true;
-    deployed.fees_nano = Some(paid.fees);
+    deployed.fees_nano = paid.fees;
     deployed.transaction = Some(transaction.at);
     Ok(())
 }

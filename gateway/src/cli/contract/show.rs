@@ -60,11 +60,7 @@ pub(super) async fn print(reached: &Reached, standing: &Standing, json: bool) ->
     let now = reached.now().await?;
     let code_hash = Parties::code_hash().map_err(anyhow::Error::from)?;
     let (state, parties) = (&standing.state, &standing.parties);
-    // A proposed arbiter takes the other's place when its time has come, without another message.
-    let (arbiter, next) = match standing.next_arbiter {
-        Some((next, at)) if now >= at => (next, None),
-        next => (parties.arbiter, next),
-    };
+    let next = standing.next_arbiter.filter(|(_, from)| now < *from);
     let shown = Shown {
         contract: state.address,
         friendly: reached.shown(state.address),
@@ -72,7 +68,7 @@ pub(super) async fn print(reached: &Reached, standing: &Standing, json: bool) ->
         owner: parties.owner,
         next_owner: standing.next_owner,
         operator: parties.operator,
-        arbiter,
+        arbiter: standing.arbiter(now),
         next_arbiter: next.map(|(next, _)| next),
         next_arbiter_at: next.map(|(_, at)| at),
         forfeit_to: parties.forfeit_to,

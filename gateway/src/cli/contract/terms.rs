@@ -40,7 +40,8 @@ pub(super) struct TermFlags {
     pause_gap: Option<u32>,
 }
 
-fn seconds(text: &str) -> Result<u32, String> {
+/// Reads a span of time.
+pub(super) fn seconds(text: &str) -> Result<u32, String> {
     let wrong = || format!("`{text}` is no span of time such as 12h, 14d or 3w");
     match text.parse::<Expiry>() {
         Ok(Expiry::After(ms)) => u32::try_from(ms / 1000).map_err(|_| wrong()),

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use filature_billing::{CallId, EpochStore, Receipt, UsageRecord};
+use filature_billing::{CallId, EpochStore, UsageRecord};
 use rand::RngExt as _;
 use serde_json::Value;
 
@@ -133,12 +133,13 @@ pub(super) fn records(store: &Path) -> HashMap<CallId, UsageRecord> {
             continue;
         }
         let lines = fs::read_to_string(&path).expect("an epoch");
-        let receipts = lines
+        // The seal and the earnings come before them.
+        let sealed = lines
             .lines()
-            .filter_map(|line| serde_json::from_str::<Receipt>(line).ok());
-        for receipt in receipts {
-            let call = receipt.record.call;
-            assert!(records.insert(call, receipt.record).is_none(), "{call} is sealed twice");
+            .filter_map(|line| serde_json::from_str::<UsageRecord>(line).ok());
+        for record in sealed {
+            let call = record.call;
+            assert!(records.insert(call, record).is_none(), "{call} is sealed twice");
         }
     }
     records
