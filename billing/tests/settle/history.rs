@@ -111,6 +111,9 @@ async fn history(seed: u64, steps: usize) {
         );
         take_back(&world, name, seed_of).await;
     }
+    // A payment that came to an account that had ended came back: it is tried again after a day.
+    world.devnet.advance(world.settings.returned_rest_s);
+    world.devnet.block().expect("a block");
     let all = ["a", "b", "c", "d", "e", "f", "g"].map(|name| (name, 1_000));
     world.seal(&all).await;
     assert_eq!(world.run(&mut last).await, Waiting::NothingDue, "seed {seed}");
