@@ -4,13 +4,15 @@
 //! credited and who is paid is for the books that read it.
 //!
 //! Two implementations of [`Chain`] ship and pass one suite: [`Toncenter`] (HTTP, several endpoints) and [`Devnet`] (a
-//! chain in this process, on the real virtual machine and the real fee rules).
+//! chain in this process, on the real virtual machine and the real fee rules). [`Quorum`] is several of them, believed where
+//! they agree.
 
 mod account;
 mod address;
 mod amount;
 mod cell;
 mod message;
+mod quorum;
 mod transaction;
 mod value;
 
@@ -32,6 +34,7 @@ pub use amount::Coins;
 pub use cell::{BadCell, cell_hash, read_cell, write_cell};
 pub use devnet::{Devnet, DevnetError, DevnetSettings, DevnetTime, Faults, Lie, Replay, Sent, serve_devnet};
 pub use message::{BadComment, Body, COMMENT_BYTES_MAX, Transfer, external_hash};
+pub use quorum::Quorum;
 pub use toncenter::{BadEndpoint, Endpoint, Toncenter, ToncenterSettings};
 pub use transaction::{Incoming, Transaction};
 pub use value::Value;

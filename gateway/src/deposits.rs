@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use filature_billing::Nano;
 use filature_billing::chain::{
-    Address, BadAddress, BadEndpoint, Chain, Endpoint, Network, Toncenter, ToncenterSettings,
+    Address, BadAddress, BadEndpoint, Chain, Endpoint, Network, Quorum, Toncenter, ToncenterSettings,
 };
 use filature_billing::deposits::{DepositSettings, Watched, Watcher};
 
@@ -105,7 +105,17 @@ pub fn endpoints(settings: &SettlementSettings) -> Result<Vec<Endpoint>, BadEndp
 /// # Errors
 /// [`BadEndpoint`]
 pub fn chain(settings: &SettlementSettings) -> Result<Arc<dyn Chain>, BadEndpoint> {
-    Ok(Arc::new(Toncenter::new(ToncenterSettings::new(endpoints(settings)?))?))
+    let told_by = |endpoints| Toncenter::new(ToncenterSettings::new(endpoints));
+    let endpoints = endpoints(settings)?;
+    if settings.endpoints_agree < 2 {
+        return Ok(Arc::new(told_by(endpoints)?));
+    }
+    let members = endpoints.into_iter().map(|endpoint| {
+        let member: Arc<dyn Chain> = Arc::new(told_by(vec![endpoint])?);
+        Ok(member)
+    });
+    let members = members.collect::<Result<_, BadEndpoint>>()?;
+    Ok(Arc::new(Quorum::new(members, settings.endpoints_agree)))
 }
 
 /// Watches until the gateway ends.

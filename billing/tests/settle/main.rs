@@ -10,6 +10,7 @@ mod history;
 #[path = "../ledger/home.rs"]
 mod home;
 mod payees;
+mod quorum;
 mod report;
 mod rounds;
 #[allow(dead_code, reason = "the ledger's suite does more with it")]

@@ -24,4 +24,4 @@ mod faults;
 mod history;
 mod loss;
 mod pays;
-mod till;
+pub mod till;

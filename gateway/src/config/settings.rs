@@ -207,6 +207,9 @@ settings! {
         /// Who is asked about the chain: base URLs that speak toncenter's API, the first first. Empty takes
         /// `https://toncenter.com`, or `https://testnet.toncenter.com` on the testnet.
         endpoints: Vec<String> = Vec::new();
+        /// How many of them must say the same before it counts. With 1 the first that answers is believed, and the others
+        /// stand in for it; with 2 or more no single one can invent a deposit, or that somebody was not paid.
+        endpoints_agree: usize = 1, 1..=16;
         /// The API key for them. Without one toncenter answers once a second.
         #[secret(masked)]
         api_key: Option<String> = None;

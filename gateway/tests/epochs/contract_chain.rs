@@ -27,6 +27,8 @@ pub struct TheChain {
     /// The file with the wallet's secret.
     pub key_file: String,
     pub url: String,
+    /// How many must tell the same of the chain: 1, or 2, of whom both are this one.
+    pub agree: usize,
     chain: Toncenter,
     _devnet: Process,
 }
@@ -82,6 +84,7 @@ impl TheChain {
             wallet,
             key_file: key_file.display().to_string(),
             url,
+            agree: 1,
             chain,
             _devnet: devnet,
         };
@@ -101,7 +104,8 @@ impl TheChain {
         let pairs = [
             ("network", "testnet".to_owned()),
             ("contract", self.contract.to_string()),
-            ("endpoints", self.url.clone()),
+            ("endpoints", format!("{},{}", self.url, self.url.replace("127.0.0.1", "localhost"))),
+            ("endpoints-agree", self.agree.to_string()),
             ("api-key", "secret".to_owned()),
             ("poll-every-ms", "100".to_owned()),
             ("payout-min-nano", "1".to_owned()),

@@ -181,8 +181,9 @@ fn words(words: &[String]) -> impl Iterator<Item = &str> {
     words.iter().map(String::as_str)
 }
 
-async fn a_gateway_pays_what_the_epochs_say(kind: Kind) {
-    let paid = Paid::new(kind).await;
+async fn a_gateway_pays_what_the_epochs_say(kind: Kind, agree: usize) {
+    let mut paid = Paid::new(kind).await;
+    paid.chain.agree = agree;
     let settings = paid.chain.settings();
     let gateway = paid
         .house
@@ -209,12 +210,12 @@ async fn a_gateway_pays_what_the_epochs_say(kind: Kind) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn embedded_a_gateway_pays_what_the_epochs_say() {
-    a_gateway_pays_what_the_epochs_say(Kind::Embedded).await;
+    a_gateway_pays_what_the_epochs_say(Kind::Embedded, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn redis_a_gateway_pays_what_the_epochs_say() {
-    a_gateway_pays_what_the_epochs_say(Kind::Redis).await;
+async fn redis_a_gateway_pays_what_the_epochs_say_and_two_endpoints_agree_on() {
+    a_gateway_pays_what_the_epochs_say(Kind::Redis, 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
