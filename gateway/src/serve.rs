@@ -33,7 +33,7 @@ use crate::request::room::Room as CallRoom;
 use crate::settling::Settlement;
 use crate::telemetry::Telemetry;
 use crate::tokens::{CountingPool, Tokenizers};
-use crate::withdrawals::{self, Purse};
+use crate::withdrawals::{self, WithdrawalWallet};
 use crate::workers::Workers;
 use crate::{admin, ledger, sealing, settling};
 
@@ -85,9 +85,9 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
         // Calls can be served, and their receipts be sealed later.
         Err(unknown) => tracing::warn!(%unknown, "the epochs could not be looked at"),
     }
-    let purse = Purse::configured(&config.settlement)?;
+    let purse = WithdrawalWallet::configured(&config.settlement)?;
     let till = Till::configured(&config.settlement)?.map(|till| Till {
-        wallet: purse.as_ref().map(Purse::address),
+        wallet: purse.as_ref().map(WithdrawalWallet::address),
         ..till
     });
     let settlement = Settlement::configured(&config.settlement)?;

@@ -23,14 +23,14 @@ const LEASE: &str = "withdrawals";
 
 /// What withdrawals are paid from.
 #[derive(Debug, Clone)]
-pub struct Purse {
+pub struct WithdrawalWallet {
     wallet: Wallet,
     key: Arc<WalletKey>,
     /// Nothing is paid from the wallet that settles with it.
     contract: Option<Address>,
 }
 
-impl Purse {
+impl WithdrawalWallet {
     /// The wallet whose key the settings have; `None` where there is none.
     ///
     /// # Errors
@@ -56,7 +56,7 @@ impl Purse {
 }
 
 /// Pays until the gateway ends. `till` names the operator's other accounts, to which nothing is withdrawn.
-pub async fn pay(app: Arc<App>, purse: Purse, till: Option<Till>, chain: Arc<dyn Chain>) {
+pub async fn pay(app: Arc<App>, purse: WithdrawalWallet, till: Option<Till>, chain: Arc<dyn Chain>) {
     let settings = PayerSettings {
         contract: purse.contract,
         own: till.map(|till| till.own().collect()).unwrap_or_default(),

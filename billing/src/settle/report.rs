@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 use super::books::{Books, Round, Stage};
 use super::entry::{Entry, Fate, Message, Order, Taken, What};
 use super::plan::{Before, Row};
-use super::{BOOKS, SettleError, read_books, read_entry};
+use super::{BOOKS, SettleError, read_books};
 use crate::chain::{Address, Position};
 use crate::hash::Hash;
 use crate::id::ProviderId;
 use crate::money::Nano;
 use crate::objects::{EpochStore, Journal, StoreError};
+use crate::outbox::read_entry;
 
 /// A payment that was ordered.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

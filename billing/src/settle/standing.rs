@@ -11,7 +11,7 @@ use crate::hash::Hash;
 use crate::money::Nano;
 
 /// What the contract keeps for storage fees: neither claims nor draws touch it (1 TON).
-const RESERVE: i64 = 1_000_000_000;
+pub const RESERVE: Nano = Nano::saturating(1_000_000_000);
 
 /// How the contract stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -124,7 +124,7 @@ impl Standing {
     #[must_use]
     pub fn float(&self) -> i64 {
         let balance = self.state.balance.nano().unwrap_or(Nano::MAX).signed();
-        balance.saturating_sub(self.held.signed()).saturating_sub(RESERVE)
+        balance.saturating_sub(self.held.signed()).saturating_sub(RESERVE.signed())
     }
 
     /// The earliest anchor that is kept of this epoch or a later one.

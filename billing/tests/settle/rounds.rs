@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use filature_billing::chain::Payment;
-use filature_billing::settle::{Done, Settler, Waiting, contract_money, last_anchor};
-use filature_billing::{EmbeddedLedger, EmbeddedSettings, Hash, verify_seals};
+use filature_billing::settle::{Done, Waiting, contract_money, last_anchor};
+use filature_billing::{Hash, verify_seals};
 
 use crate::world::{TON, World, account, many, nano, provider};
 
@@ -266,35 +266,6 @@ async fn a_wallet_emptied_after_the_anchor_pays_when_it_has_coins_again() {
     assert!(matches!(world.run(&mut settler).await, Waiting::Short { .. }));
     world.give(world.wallet.address(), 3_000 * TON);
     assert_eq!(world.run(&mut settler).await, Waiting::NothingDue);
-    world.check(&world.accounts()).await;
-}
-
-#[tokio::test]
-async fn who_has_the_lease_settles() {
-    let mut world = World::new(12).await;
-    world.plain("a");
-    world.seal(&[("a", TON)]).await;
-    let settings = EmbeddedSettings::default();
-    let ledger = EmbeddedLedger::open(&world.folder.path().join("ledger"), settings).expect("a ledger");
-    let (mut one, mut other) = (world.honest(), world.honest());
-    let turn = async |settler: &mut Settler, holder: &str, now_ms: u64| {
-        let done = settler
-            .settle_leading(&world.payees, &ledger, holder, 1_000, now_ms)
-            .await;
-        done.expect("a turn")
-    };
-    assert!(matches!(turn(&mut one, "one", 0).await, Some(Done::Sent { .. })));
-    assert_eq!(turn(&mut other, "other", 999).await, None);
-    // It is not heard of any more.
-    assert!(matches!(
-        turn(&mut other, "other", 1_001).await,
-        Some(Done::Sent { .. })
-    ));
-    assert_eq!(turn(&mut one, "one", 1_500).await, None);
-    assert_eq!(
-        turn(&mut other, "other", 1_900).await,
-        Some(Done::Waits(Waiting::NothingDue))
-    );
     world.check(&world.accounts()).await;
 }
 

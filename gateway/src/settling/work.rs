@@ -162,6 +162,5 @@ pub(super) const fn kind_of(error: &SettleError) -> &'static str {
         SettleError::Books(_) => "books",
         SettleError::Plan(_) => "plan",
         SettleError::Wallet(_) | SettleError::Form(_) => "message",
-        SettleError::Ledger(_) => "ledger",
     }
 }

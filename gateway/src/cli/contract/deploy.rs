@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use filature_billing::Nano;
 use filature_billing::chain::{AccountStatus, Address, Payment, Position};
-use filature_billing::settle::Parties;
+use filature_billing::settle::{Parties, RESERVE};
 use serde::Serialize;
 
 use super::show;
@@ -16,8 +16,6 @@ use crate::cli::onchain::{OnChain, Reached};
 use crate::cli::output::{self, amount};
 use crate::cli::purse::{Purse, arrived};
 
-/// What the contract keeps for its rent.
-const RESERVE: Nano = Nano::saturating(1_000_000_000);
 /// More than deploying costs the wallet: 0.03 TON. Most of it is for the way of the contract's code; 0.0102 at the mainnet's
 /// prices of 2026, where the wallet is new.
 const FEES_MAX: Nano = Nano::saturating(30_000_000);
