@@ -43,11 +43,11 @@ pub use self::leaf::{Leaf, LeafProof, Payables, ProviderTag};
 pub use self::order::{ContractOrder, Giver};
 pub use self::payees::{Named, Payees, PayoutNames, note_payout, payout_names};
 pub use self::plan::{Basis, Before, Plan, PlanError, Returned, Row};
-pub use self::read::{last_plans, read_books, read_plan};
 use self::read::read_on;
+pub use self::read::{last_plans, read_books, read_plan};
 pub use self::report::{Ordered, OrderedState, Owed, OwedList, WhyOwed, owed, payments};
 pub use self::stake::{Slash, Stake, stake_of};
-pub use self::standing::{RESERVE, KeptAnchor, Stakes, Standing};
+pub use self::standing::{KeptAnchor, RESERVE, Stakes, Standing};
 pub use self::step::Done;
 
 use std::sync::Arc;

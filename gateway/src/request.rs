@@ -27,6 +27,7 @@ pub mod relay;
 pub mod resume;
 pub mod room;
 pub mod settle;
+pub mod size;
 pub mod upstream;
 
 use std::panic::AssertUnwindSafe;

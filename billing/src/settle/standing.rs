@@ -124,7 +124,9 @@ impl Standing {
     #[must_use]
     pub fn float(&self) -> i64 {
         let balance = self.state.balance.nano().unwrap_or(Nano::MAX).signed();
-        balance.saturating_sub(self.held.signed()).saturating_sub(RESERVE.signed())
+        balance
+            .saturating_sub(self.held.signed())
+            .saturating_sub(RESERVE.signed())
     }
 
     /// The earliest anchor that is kept of this epoch or a later one.

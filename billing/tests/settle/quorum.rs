@@ -76,7 +76,13 @@ async fn paid_and_denied(seed: u64, folder: &Path) -> (World, Fork) {
     let mut settler = world.honest();
     until_signed(&world, &mut settler, 2).await;
     let lie = fork(folder);
-    pay_on(&lie.devnet, &world, &world.key, Payment::new(account("elsewhere"), nano(1))).await;
+    pay_on(
+        &lie.devnet,
+        &world,
+        &world.key,
+        Payment::new(account("elsewhere"), nano(1)),
+    )
+    .await;
     let sent = settler.step(&world.payees).await.expect("a step");
     assert!(matches!(sent, Done::Sent { .. }), "{sent:?}");
     world.devnet.block().expect("a block");
@@ -150,7 +156,8 @@ async fn a_deposit_that_one_invents_is_not_credited() {
         .expect("an invoice")
         .to_string();
     let body = filature_billing::chain::Body::comment_of(&invoice).expect("a comment");
-    lie.devnet.give(till.wallet.address(), nano(50 * TON).into(), &body)
+    lie.devnet
+        .give(till.wallet.address(), nano(50 * TON).into(), &body)
         .expect("a gift");
     lie.devnet.block().expect("a block");
     let step = |members: &[&Devnet], needed: usize| {
@@ -160,7 +167,10 @@ async fn a_deposit_that_one_invents_is_not_credited() {
     };
     for _ in 0..3 {
         assert_eq!(
-            step(&[&lie.devnet, &till.world.devnet], 2).await.expect("a step").transactions,
+            step(&[&lie.devnet, &till.world.devnet], 2)
+                .await
+                .expect("a step")
+                .transactions,
             0
         );
     }
@@ -172,6 +182,8 @@ async fn a_deposit_that_one_invents_is_not_credited() {
         "they contradict each other"
     );
     let honest = till.world.devnet.view();
-    step(&[&lie.devnet, &till.world.devnet, &honest], 2).await.expect("a step");
+    step(&[&lie.devnet, &till.world.devnet, &honest], 2)
+        .await
+        .expect("a step");
     assert_eq!(till.available(caller).await, (107 * TON).cast_signed());
 }

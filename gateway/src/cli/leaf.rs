@@ -1,5 +1,7 @@
 //! A provider's leaf for a command: from a file that was saved, or from whoever has what the operator published.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
@@ -86,9 +88,16 @@ fn load(file: &Path) -> anyhow::Result<ProvenLeaf> {
     serde_json::from_slice(&text).with_context(|| format!("{} holds no proof of a leaf", file.display()))
 }
 
-/// Keeps a proof.
+/// Keeps a proof. The one that the file held stays until the new one is whole.
 pub(super) fn save(file: &Path, leaf: &ProvenLeaf) -> anyhow::Result<()> {
     let mut text = serde_json::to_vec_pretty(leaf)?;
     text.push(b'\n');
-    std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
+    let mut draft = file.as_os_str().to_owned();
+    draft.push(".new");
+    let written = File::create(&draft).and_then(|mut new| {
+        new.write_all(&text)?;
+        new.sync_all()?;
+        std::fs::rename(&draft, file)
+    });
+    written.with_context(|| format!("cannot write {}", file.display()))
 }

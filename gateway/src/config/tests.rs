@@ -484,11 +484,22 @@ fn endpoints_that_must_agree_are_as_many_and_not_the_same() {
     assert_eq!(check("[\"https://a.b\", \"https://c.d\"]", 2), Vec::<String>::new());
     for (endpoints, agree, what) in [
         ("[]", 2, "f.toml:3: settlement.endpoints_agree: is 2, and there are 1"),
-        ("[\"https://a.b\"]", 2, "f.toml:3: settlement.endpoints_agree: is 2, and there are 1"),
-        ("[\"https://a.b\", \"https://a.b/\"]", 2, "f.toml:2: settlement.endpoints: names one of them twice"),
+        (
+            "[\"https://a.b\"]",
+            2,
+            "f.toml:3: settlement.endpoints_agree: is 2, and there are 1",
+        ),
+        (
+            "[\"https://a.b\", \"https://a.b/\"]",
+            2,
+            "f.toml:2: settlement.endpoints: names one of them twice",
+        ),
         ("[]", 0, "f.toml:3: settlement.endpoints_agree: "),
     ] {
         let found = check(endpoints, agree);
-        assert!(found.len() == 1 && found[0].contains(what), "{endpoints} {agree}: {found:?}");
+        assert!(
+            found.len() == 1 && found[0].contains(what),
+            "{endpoints} {agree}: {found:?}"
+        );
     }
 }

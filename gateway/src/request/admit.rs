@@ -17,7 +17,7 @@ pub use self::allowed::{allow, confirm};
 pub use self::plan::{ask, further, unfit};
 use self::quote::{Quote, cheapen};
 use super::live::{Listed, LiveCalls};
-use super::{Answer, Call, auth, count, meter};
+use super::{Answer, Call, auth, count, size};
 use crate::app::{App, Worker};
 use crate::clock::now_ms;
 use crate::fleet::routed::{Routed, Slot};
@@ -126,7 +126,7 @@ fn tokens(app: &App, call: &Call, quote: &Quote) -> u64 {
             .expected(&call.key.id, &call.view.model)
             .min(quote.output_tokens_max),
     };
-    u64::from(meter::prompt_estimate(&call.view)) + u64::from(output) * quote.choices
+    u64::from(size::prompt_estimate(&call.view)) + u64::from(output) * quote.choices
 }
 
 fn refused(error: ReserveError, needed: Nano) -> Reject {

@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 
 use super::Call;
 use super::dispatch::Served;
-use super::meter;
+use super::size;
 use crate::app::App;
 use crate::tokens::{Counted, OutputCount, OutputText, Pending, PromptText, Tokenizer};
 
@@ -68,12 +68,10 @@ pub fn prompt_tokens_max<'a>(app: &App, call: &Call, models: impl IntoIterator<I
     };
     let template = |model| {
         let tokenizer = app.tokenizers.of(model)?;
-        Some(
-            meter::media_bound(view) + u64::from(view.prompt_bytes) + tokenizer.template_max(view.prompt_items) + tools,
-        )
+        Some(size::media_bound(view) + u64::from(view.prompt_bytes) + tokenizer.template_max(view.prompt_items) + tools)
     };
     let by_template = models.into_iter().filter_map(template).max().unwrap_or(0);
-    by_template.max(meter::prompt_bound(view))
+    by_template.max(size::prompt_bound(view))
 }
 
 /// Collects the counts of a call's parts, in their order. `prompt` is what was begun when the call was let in; the last
@@ -122,12 +120,12 @@ pub async fn collect(
 #[must_use]
 pub fn gatherer(app: &App, call: &Call, model: &str) -> Option<Box<OutputText>> {
     app.tokenizers.of(model)?;
-    Some(Box::new(OutputText::new(meter::choices(&call.view))))
+    Some(Box::new(OutputText::new(size::choices(&call.view))))
 }
 
 /// The same for an answer in one piece.
 #[must_use]
 pub fn whole(app: &App, call: &Call, model: &str, body: &Bytes) -> Option<Box<OutputText>> {
     app.tokenizers.of(model)?;
-    Some(Box::new(OutputText::whole(meter::choices(&call.view), body.clone())))
+    Some(Box::new(OutputText::whole(size::choices(&call.view), body.clone())))
 }

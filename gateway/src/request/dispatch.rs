@@ -19,10 +19,10 @@ use super::admit::Admitted;
 use super::attempt::{First, Watched};
 use super::cosigned::Unchecked;
 use super::hashes::Given;
-use super::meter::{self, Meter};
+use super::meter::Meter;
 use super::relay::{self, Stopped, Stream};
 use super::resume::{self, Rescue, Resumed};
-use super::{Answer, Call};
+use super::{Answer, Call, size};
 use crate::app::Worker;
 use crate::fleet::provider::Provider;
 use crate::fleet::routed::Slot;
@@ -248,7 +248,7 @@ impl Outcome {
                 watch.ended(End::Cancelled, "empty");
             }
             CallOutcome::Completed => {
-                watch.saw(meter::prompt_estimate(&call.view).saturating_add(tokens));
+                watch.saw(size::prompt_estimate(&call.view).saturating_add(tokens));
                 let after_first_token = watch.since_first_token();
                 watch.ended(
                     End::Served {

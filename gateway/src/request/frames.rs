@@ -21,6 +21,7 @@ pub use delivered::Cut;
 use delivered::{Delivered, Overlap};
 
 use super::meter::{Meter, Told};
+use super::size;
 use crate::clock::now_ms;
 use crate::tokens::OutputText;
 
@@ -135,7 +136,7 @@ impl Frames {
             include_usage: view.include_usage,
             told: Told::of(view, prompt_tokens_max),
             id: None,
-            choices: u64::from(super::meter::choices(view)),
+            choices: u64::from(size::choices(view)),
             delivered: view.can_continue.then(Delivered::default),
             splices: Vec::new(),
             part: Part::new(model, is_renamed, event_bytes_max),

@@ -18,7 +18,7 @@ use super::dispatch::{Served, Tried};
 use super::frames::{Cut, Out};
 use super::queue::{self, Waited};
 use super::relay::Stream;
-use super::{Call, meter};
+use super::{Call, size};
 use crate::app::Worker;
 use crate::fleet::provider::Provider;
 use crate::fleet::routed::{Routed, Slot};
@@ -155,7 +155,7 @@ async fn plan<'a>(
     ask.ceiling = Some(admitted.ceiling);
     ask.quantization = Some(last.quantization.as_ref().map_or("", |label| label.as_str()));
     ask.prompt_tokens =
-        meter::prompt_estimate(&call.view).saturating_add(u32::try_from(rest.delivered).unwrap_or(u32::MAX));
+        size::prompt_estimate(&call.view).saturating_add(u32::try_from(rest.delivered).unwrap_or(u32::MAX));
     ask.completion_tokens_min = 1;
     ask.completion_tokens_max = rest.told();
     // A completion's prompt is text already; a chat needs an engine that leaves the last message open.

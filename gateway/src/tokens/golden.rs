@@ -20,7 +20,8 @@ use super::output::OutputText;
 use super::prompt::PromptText;
 use super::samples;
 use crate::request::count::Count;
-use crate::request::meter::{Meter, Terms, prompt_bound};
+use crate::request::meter::{Meter, Terms};
+use crate::request::size::prompt_bound;
 
 /// The text every engine is made to write: ten tokens, and four more may have left no trace.
 const DOG: &str = "The quick brown fox jumps over the lazy dog.";

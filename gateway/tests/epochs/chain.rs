@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use filature_billing::chain::{
-    Address, Body, CellBuilder, Chain as _, Endpoint, Network, Payment, Toncenter, ToncenterSettings, Wallet, WalletKey,
+    Address, Body, CellBuilder, Chain as _, Endpoint, Network, Payment, Toncenter, ToncenterSettings,
 };
 use filature_billing::settle::{Done, Payees, SettleSettings, Settler, Waiting};
 use filature_billing::{EpochStore, Nano, ProviderId, TrustedKeys};
@@ -16,11 +16,7 @@ use serde_json::Value;
 use crate::home::program;
 use crate::house::{House, Place, Ran};
 use crate::process::without_settings;
-
-/// One coin, in nano.
-pub const TON: u64 = 1_000_000_000;
-/// How long the chain may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::wallets::{PATIENCE, pay, wallet};
 
 /// A devnet, and who has wallets on it.
 pub struct Chain {
@@ -35,13 +31,6 @@ impl Drop for Chain {
         let _ = self.devnet.kill();
         let _ = self.devnet.wait();
     }
-}
-
-/// The wallet with this seed.
-pub fn wallet(seed: u8) -> (WalletKey, Wallet) {
-    let key = WalletKey::from_seed(&[seed; 32]);
-    let wallet = Wallet::new(key.public(), Network::Testnet).expect("a wallet");
-    (key, wallet)
 }
 
 /// A wallet's address as people write it.
@@ -124,17 +113,7 @@ impl Chain {
 
     /// Makes a wallet pay, and waits until it has.
     pub async fn pay(&self, seed: u8, payment: Payment) {
-        let (key, wallet) = wallet(seed);
-        let seqno = wallet.seqno(&*self.client).await.expect("a seqno");
-        let until = self.client.head().await.expect("a head").time + 600;
-        let signed = wallet.prepare(&[payment], seqno, until).expect("a message");
-        let signed = signed.sign(&key).expect("a signature");
-        self.client.send(&signed.bytes).await.expect("taken");
-        let began = Instant::now();
-        while wallet.seqno(&*self.client).await.expect("a seqno") == seqno {
-            assert!(began.elapsed() < PATIENCE, "the wallet does not pay");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        pay(&*self.client, seed, &[payment]).await;
     }
 
     /// What an account holds, in nano.

@@ -5,9 +5,10 @@ use filature_billing::settle::{Anchor, Leaf, Payables, ProvenLeaf, ProviderTag};
 use filature_billing::{Hash, Nano, ProviderId};
 use serde_json::{Value, json};
 
-use crate::chain::{Chain, TON, key_file, wallet};
+use crate::chain::{Chain, key_file};
 use crate::house::{House, Kind, Ran};
 use crate::onchain::{address, told};
+use crate::wallets::{TON, wallet};
 
 /// Anchors in a contract that a provider earned so many coins and was pushed so many; the file with the leaf.
 async fn anchored_leaf(house: &House, chain: &Chain, contract: &str, earned: u64, pushed: u64) -> String {

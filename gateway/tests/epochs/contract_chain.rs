@@ -3,22 +3,19 @@
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use filature_billing::Nano;
 use filature_billing::chain::{
-    Address, Chain, Endpoint, Network, PAGE_MAX, Payment, Position, Toncenter, ToncenterSettings, Transaction, Wallet,
-    WalletKey,
+    Address, Chain, Endpoint, PAGE_MAX, Payment, Position, Toncenter, ToncenterSettings, Transaction, Wallet,
 };
 use filature_billing::settle::{Anchor, Parties, Terms, last_anchor};
 
 use crate::process::Process;
+use crate::wallets::{TON, pay, wallet};
 
-const TON: u64 = 1_000_000_000;
-/// The seed of the wallet that settles, in hex.
-const SEED: u8 = 1;
-/// How long a message may take to be executed.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Seeds of the wallet that settles, and of the one that deploys the contract.
+const SETTLES: u8 = 1;
+const DEPLOYS: u8 = 2;
 
 /// A chain with a wallet that settles, and its contract.
 pub struct TheChain {
@@ -33,12 +30,6 @@ pub struct TheChain {
     _devnet: Process,
 }
 
-pub fn wallet(seed: u8) -> (WalletKey, Wallet) {
-    let key = WalletKey::from_seed(&[seed; 32]);
-    let wallet = Wallet::new(key.public(), Network::Testnet).expect("a wallet");
-    (key, wallet)
-}
-
 /// An account that nobody has a contract at.
 pub fn account(id: u8) -> Address {
     Address::basechain([id; 32])
@@ -47,10 +38,10 @@ pub fn account(id: u8) -> Address {
 impl TheChain {
     /// A chain on this port, run by the program `filature`, whose wallet has 100 TON. Files are in `home`.
     pub async fn start(home: &Path, filature: &Path, port: u16) -> Self {
-        let ((_, wallet), (stranger_key, stranger)) = (self::wallet(SEED), self::wallet(2));
+        let ((_, wallet), (_, deployer)) = (wallet(SETTLES), wallet(DEPLOYS));
         let listen = format!("127.0.0.1:{port}");
         let gift = |to: &Wallet, ton: u64| format!("{}={ton}", to.address());
-        let (own, others) = (gift(&wallet, 100), gift(&stranger, 1_000));
+        let (own, others) = (gift(&wallet, 100), gift(&deployer, 1_000));
         let args = ["devnet", "--listen", &listen, "--faucet", &own, "--faucet", &others];
         let mut devnet = Process::start(home, "devnet", filature, &args.map(str::to_owned));
         devnet.wait_for_line("endpoint");
@@ -77,7 +68,7 @@ impl TheChain {
             .create_new(true)
             .mode(0o600)
             .open(&key_file);
-        let written = file.expect("a file").write_all(hex::encode([SEED; 32]).as_bytes());
+        let written = file.expect("a file").write_all(hex::encode([SETTLES; 32]).as_bytes());
         written.expect("written");
         let the_chain = Self {
             contract,
@@ -88,7 +79,7 @@ impl TheChain {
             chain,
             _devnet: devnet,
         };
-        the_chain.pay(&stranger_key, &stranger, &[deploy]).await;
+        pay(&the_chain.chain, DEPLOYS, &[deploy]).await;
         the_chain
     }
 
@@ -104,7 +95,10 @@ impl TheChain {
         let pairs = [
             ("network", "testnet".to_owned()),
             ("contract", self.contract.to_string()),
-            ("endpoints", format!("{},{}", self.url, self.url.replace("127.0.0.1", "localhost"))),
+            (
+                "endpoints",
+                format!("{},{}", self.url, self.url.replace("127.0.0.1", "localhost")),
+            ),
             ("endpoints-agree", self.agree.to_string()),
             ("api-key", "secret".to_owned()),
             ("poll-every-ms", "100".to_owned()),
@@ -113,22 +107,6 @@ impl TheChain {
         ];
         let flag = |(name, value): (&str, String)| [format!("--settlement-{name}"), value];
         pairs.into_iter().flat_map(flag).collect()
-    }
-
-    /// Sends what a wallet orders, and waits until it is done.
-    pub async fn pay(&self, key: &WalletKey, wallet: &Wallet, payments: &[Payment]) {
-        let seqno = wallet.seqno(&self.chain).await.expect("a seqno");
-        let until = self.chain.head().await.expect("a head").time + 60;
-        let message = wallet.prepare(payments, seqno, until).expect("a message").sign(key);
-        self.chain
-            .send(&message.expect("a signature").bytes)
-            .await
-            .expect("taken");
-        let began = Instant::now();
-        while wallet.seqno(&self.chain).await.expect("a seqno") == seqno {
-            assert!(began.elapsed() < PATIENCE, "the wallet does not obey");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
     }
 
     /// What an account got from the wallet that settles, and kept.

@@ -26,3 +26,4 @@ mod settlement;
 mod turns;
 #[path = "../faults/wait.rs"]
 mod wait;
+mod wallets;

@@ -5,8 +5,9 @@ use filature_billing::settle::{Anchor, Leaf, Payables, ProvenLeaf, ProviderTag};
 use filature_billing::{Hash, Nano, ProviderId};
 use serde_json::{Value, json};
 
-use crate::chain::{Chain, TON, friendly, key_file, operation, payees, wallet};
+use crate::chain::{Chain, friendly, key_file, operation, payees};
 use crate::house::{House, Kind, Place, Ran};
+use crate::wallets::{TON, wallet};
 
 /// More than anybody earns: nothing is pushed.
 const NEVER: u64 = 1_000 * TON;

@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::chain::{Chain, TON, friendly, key_file};
+use crate::chain::{Chain, friendly, key_file};
 use crate::house::{House, Kind, Ran};
 use crate::onchain::told;
+use crate::wallets::{TON, wallet};
 
 /// A contract on a chain, with wallets: 1 operates, 2 owns, 3 arbitrates, 4 gets what is forfeit, 5 stakes.
 struct Contract {
@@ -202,7 +203,7 @@ async fn embedded_stakes_come_back_and_slashes_are_disputed() {
     contract.done(5, &["stake", "leave", "15"]);
     let shown = contract.run(&["stake", "show", &friendly(5)]);
     assert!(shown.out.contains("leaving    15.000000000 TON from "), "{}", shown.out);
-    let before = contract.chain.balance(crate::chain::wallet(5).1.address()).await;
+    let before = contract.chain.balance(wallet(5).1.address()).await;
     loop {
         let taken = contract.by(5, &["stake", "withdraw"]);
         if taken.code == 0 {
@@ -211,7 +212,7 @@ async fn embedded_stakes_come_back_and_slashes_are_disputed() {
         told(&taken, 1, "it is too early");
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
-    let back = contract.chain.balance(crate::chain::wallet(5).1.address()).await - before;
+    let back = contract.chain.balance(wallet(5).1.address()).await - before;
     assert!(back > 14 * u128::from(TON), "{back}");
     assert_eq!(contract.stake(), Value::Null);
     assert_eq!(contract.shown(&["contract", "show"])["held"], json!(0));

@@ -13,9 +13,10 @@ use filature_provider_sdk::{ModelOffer, OfferPrice, ProviderKey};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::contract_chain::{TheChain, account, wallet};
+use crate::contract_chain::{TheChain, account};
 use crate::home::{free_port, program};
 use crate::house::{House, Kind, Place, Ran};
+use crate::wallets::wallet;
 
 /// The model that only providers behind tunnels serve.
 const MODEL: &str = "sim-tunnel";

@@ -35,3 +35,5 @@ mod seed;
 mod stack;
 mod verdict;
 mod wait;
+#[path = "../epochs/wallets.rs"]
+mod wallets;

@@ -11,7 +11,7 @@ use crate::app::Worker;
 use crate::fleet::routed::Routed;
 use crate::reject::Reject;
 use crate::request::queue::{self, Waited};
-use crate::request::{Answer, Call, meter};
+use crate::request::{Answer, Call, size};
 
 /// A plan, waiting a bounded time in a bounded queue while every provider is full, or away for a moment.
 pub(super) async fn plan<'a>(
@@ -124,7 +124,7 @@ pub fn ask<'a>(worker: &Worker, call: &'a Call) -> Ask<'a> {
         fallbacks: &view.fallbacks,
         endpoint: crate::fleet::router_endpoint(view.endpoint),
         needs,
-        prompt_tokens: meter::prompt_estimate(view),
+        prompt_tokens: size::prompt_estimate(view),
         completion_tokens_min: output_min,
         completion_tokens_max: view.output_tokens_max.unwrap_or(u32::MAX),
         completion_tokens_expected: app.lengths.expected(&call.key.id, &view.model),

@@ -7,7 +7,7 @@ use filature_router::{Attempt, Plan};
 use super::plan::ask;
 use crate::app::{App, Worker};
 use crate::reject::Reject;
-use crate::request::{Call, count, meter, settle};
+use crate::request::{Call, count, settle, size};
 
 /// What bounds a call's cost.
 pub(super) struct Quote {
@@ -35,7 +35,7 @@ impl Quote {
             price: settle::price(&plan.dearest_price()),
             prompt_tokens: count::prompt_tokens_max(app, call, models),
             output_tokens_max,
-            choices: u64::from(meter::choices(&call.view)),
+            choices: u64::from(size::choices(&call.view)),
         }
     }
 
