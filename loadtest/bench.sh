@@ -2,7 +2,7 @@
 # The benchmark of the hot path: release gateway and nginx in front of one simulated engine, in the same run.
 #
 # Servers under test are pinned to core 0; engine, agent and client to core 1. The gateway runs with everything on: keys,
-# limits, holds, posts, records (receipts are signed when read). Writes target/bench/overhead.json and prints a table.
+# limits, holds, posts, records, and epochs sealed (receipts are signed when read). Writes target/bench/overhead.json and prints a table.
 #
 #   BENCH_ROUNDS=5      rounds; figures are medians over them
 #   BENCH_WINDOW_S=2    seconds per measurement
