@@ -68,7 +68,7 @@ pub enum BadAddress {
     #[error("the address begins with unknown flags")]
     Flags,
     /// A testnet address on the mainnet.
-    #[error("this is an address for the testnet (kQ… or 0Q…), and coins sent to it here might be lost")]
+    #[error("this is an address for the testnet (kQ… or 0Q…), and coins sent to it on the mainnet might be lost")]
     Testnet,
     /// Another workchain.
     #[error("the address is in workchain {0}, and only workchain 0 can be paid")]

@@ -6,18 +6,29 @@
 //! slow or down costs nothing while there are others.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use super::address::Address;
 use super::{AccountState, Chain, ChainError, Head, Position, Transaction, Value};
 use crate::hash::Hash;
 
+/// Heads that are no further apart were told at about the same time, in seconds.
+const HEADS_APART_S: u32 = 30;
+/// An account that changes with each block is asked for again, until enough have told of one and the same state.
+const AGAIN: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// The chain as far as enough of its members agree on it.
 pub struct Quorum {
     members: Vec<Arc<dyn Chain>>,
     needed: usize,
+    again: Duration,
+    patience: Duration,
 }
 
 impl Quorum {
@@ -25,7 +36,19 @@ impl Quorum {
     #[must_use]
     pub fn new(members: Vec<Arc<dyn Chain>>, needed: usize) -> Self {
         let needed = needed.min(members.len()).max(1);
-        Self { members, needed }
+        Self {
+            members,
+            needed,
+            again: AGAIN,
+            patience: PATIENCE,
+        }
+    }
+
+    /// Asks for an account so long until enough have told of the same state; ten seconds, if nothing is said.
+    #[must_use]
+    pub const fn patient_for(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     fn ask<'a, T>(
@@ -51,13 +74,20 @@ impl Quorum {
         }
         let answers = told.iter().filter(|answer| is_answer(answer)).count();
         let failed = told.into_iter().filter(|answer| !is_answer(answer));
-        Err(self.why(answers, failed.filter_map(Result::err)))
+        Err(self.why(answers, failed.filter_map(Result::err).collect()))
     }
 
-    /// Why nothing counts: too few answered, or they do not agree.
-    fn why(&self, answers: usize, mut failed: impl Iterator<Item = ChainError>) -> ChainError {
-        match failed.next() {
-            Some(error) if answers < self.needed => error,
+    /// Why nothing counts: too few answered, or they do not agree. That the chain is damaged must be said by enough, too.
+    fn why(&self, answers: usize, failed: Vec<ChainError>) -> ChainError {
+        let damaged = |error: &&ChainError| matches!(error, ChainError::Damaged(_));
+        let is_damaged = failed.iter().filter(damaged).count() >= self.needed;
+        let told = failed.iter().find(|error| !is_damaged || damaged(error)).cloned();
+        match told {
+            Some(error) if is_damaged => error,
+            Some(error) if answers < self.needed => ChainError::Unavailable(match error {
+                ChainError::Unavailable(why) => why,
+                error => error.to_string(),
+            }),
             _ => {
                 let (needed, members) = (self.needed, self.members.len());
                 ChainError::Unavailable(format!(
@@ -65,6 +95,42 @@ impl Quorum {
                 ))
             }
         }
+    }
+
+    /// Asks for an account until enough have told of the same state, or too few answer.
+    async fn told_alike(&self, address: Address) -> Result<AccountState, ChainError> {
+        let ask = async |number: usize, member: &Arc<dyn Chain>, pause: Duration| {
+            sleep(pause).await;
+            (number, member.account(address).await)
+        };
+        let members = self.members.iter().enumerate();
+        let mut asked: FuturesUnordered<_> = members
+            .map(|(number, member)| ask(number, member, Duration::ZERO))
+            .collect();
+        let (mut told, mut failed) = (Vec::new(), Vec::new());
+        while let Some((number, answer)) = asked.next().await {
+            match answer {
+                Ok(state) => {
+                    told.retain(|other| *other != (number, state.clone()));
+                    told.push((number, state.clone()));
+                    if told.iter().filter(|(_, other)| *other == state).count() >= self.needed {
+                        return Ok(state);
+                    }
+                    asked.extend(self.members.get(number).map(|member| ask(number, member, self.again)));
+                }
+                Err(error) => failed.push(error),
+            }
+            if asked.len() < self.needed {
+                break;
+            }
+        }
+        Err(self.why(asked.len(), failed))
+    }
+
+    /// The one of these that so many have reached: no fewer than `needed` say it is as much, or more.
+    fn reached(&self, mut told: Vec<u32>) -> Option<u32> {
+        told.sort_unstable_by(|a, b| b.cmp(a));
+        told.get(self.needed.saturating_sub(1)).copied()
     }
 }
 
@@ -94,7 +160,8 @@ fn common(pages: &[Vec<Transaction>], needed: usize) -> &[Transaction] {
 
 #[async_trait::async_trait]
 impl Chain for Quorum {
-    /// The oldest of the heads that enough have told: none of what they say is older.
+    /// As far as enough have come. Where they are far apart, all are waited for: a clock that stands still or runs ahead
+    /// counts only if there are enough of them.
     async fn head(&self) -> Result<Head, ChainError> {
         let mut asked = self.ask(|member| member.head());
         let (mut heads, mut failed) = (Vec::new(), Vec::new());
@@ -103,37 +170,59 @@ impl Chain for Quorum {
                 Ok(head) => heads.push(head),
                 Err(error) => failed.push(error),
             }
-            if heads.len() >= self.needed {
-                let oldest = heads.iter().min_by_key(|head| head.seqno).copied();
-                return oldest.ok_or_else(|| ChainError::Unavailable("nobody was asked".into()));
+            let (newest, oldest) = (
+                heads.iter().map(|head: &Head| head.time).max(),
+                heads.iter().map(|head| head.time).min(),
+            );
+            let apart = newest.unwrap_or_default().saturating_sub(oldest.unwrap_or_default());
+            if heads.len() >= self.needed && (apart <= HEADS_APART_S || asked.is_empty()) {
+                break;
             }
         }
-        Err(self.why(heads.len(), failed.into_iter()))
+        let seqno = self.reached(heads.iter().map(|head| head.seqno).collect());
+        let time = self.reached(heads.iter().map(|head| head.time).collect());
+        match (seqno, time) {
+            (Some(seqno), Some(time)) => Ok(Head { seqno, time }),
+            _ => Err(self.why(heads.len(), failed)),
+        }
     }
 
-    /// To all, so that no single one can keep it from the chain.
+    /// To all, so that no single one can keep it from the chain: to those, too, that are slower than the first who takes it.
     async fn send(&self, message: &[u8]) -> Result<Hash, ChainError> {
         let message: Arc<[u8]> = message.into();
-        let mut sent = self.ask(|member| {
-            let message = Arc::clone(&message);
-            async move { member.send(&message).await }.boxed()
-        });
+        let mut sent = JoinSet::new();
+        for member in &self.members {
+            let (member, message) = (Arc::clone(member), Arc::clone(&message));
+            sent.spawn(async move { member.send(&message).await });
+        }
         let mut told = Vec::new();
-        while let Some(answer) = sent.next().await {
-            if answer.is_ok() {
-                return answer;
+        while let Some(answer) = sent.join_next().await {
+            match answer {
+                Ok(Ok(hash)) => {
+                    sent.detach_all();
+                    return Ok(hash);
+                }
+                Ok(Err(error)) => told.push(error),
+                Err(error) => told.push(ChainError::Unavailable(error.to_string())),
             }
-            told.extend(answer.err());
         }
         let refused = |error: &ChainError| matches!(error, ChainError::Refused { .. });
         let (refused, failed): (Vec<_>, Vec<_>) = told.into_iter().partition(refused);
-        // Whether it arrived is open if any of them could not say.
-        let first = failed.into_iter().chain(refused).next();
-        Err(first.unwrap_or_else(|| ChainError::Unavailable("nobody was asked".into())))
+        // Whether it arrived is open where too few refuse it and one could not say.
+        let told = if refused.len() >= self.needed {
+            refused.into_iter().chain(failed).next()
+        } else {
+            failed.into_iter().chain(refused).next()
+        };
+        Err(told.unwrap_or_else(|| ChainError::Unavailable("nobody was asked".into())))
     }
 
+    /// The first state that enough have told of, if not at the same moment: one that lags behind comes to it later.
     async fn account(&self, address: Address) -> Result<AccountState, ChainError> {
-        self.agreed(|member| member.account(address)).await
+        let asking = tokio::time::timeout(self.patience, self.told_alike(address));
+        asking
+            .await
+            .unwrap_or_else(|_| Err(self.why(self.members.len(), Vec::new())))
     }
 
     /// As far as enough have it. Those that lag behind hold back the others; those that contradict them are an error.
@@ -158,7 +247,7 @@ impl Chain for Quorum {
         }
         let some = pages.iter().filter(|page| !page.is_empty()).count();
         if pages.len() < self.needed || some >= self.needed {
-            return Err(self.why(pages.len(), failed.into_iter()));
+            return Err(self.why(pages.len(), failed));
         }
         Ok(Vec::new())
     }
@@ -172,3 +261,6 @@ impl Chain for Quorum {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,8 @@
 //! What became of messages: found by the hash of what the wallet's transaction took in, and for every payment that may come
 //! back, by its payee's transaction. Nothing is concluded from an answer that is not there.
 
+use std::time::Duration;
+
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::message::{Fate, Message, Outcome, Taken};
@@ -11,9 +13,11 @@ use crate::money::Nano;
 
 /// Payees asked about at a time.
 pub(crate) const LOOKUPS: usize = 8;
-/// So long after the message's time, in seconds of the chain, a payee is waited for whose history cannot be read or does not
-/// show the payment: whoever manages to make its own account unreadable keeps the others waiting no longer.
+/// So long after the message's time, in seconds of the chain, a payee is waited for whose history cannot be right: whoever
+/// manages to make its own account unreadable keeps the others waiting no longer. And so often it is asked for then.
 pub(crate) const UNREAD_AFTER_S: u32 = 3_600;
+const UNREAD_ASKED: u32 = 5;
+const UNREAD_EVERY: Duration = Duration::from_secs(1);
 
 /// One payment of a message: to whom, how much, and what is to become of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -113,9 +117,17 @@ impl Sought {
         let Some(after) = ordered.bounces_after else {
             return Ok(Some(Fate::Sent(sent.created_lt)));
         };
-        let found = arrival(chain, ordered, sent, after).await;
-        // What a contract of ours did is known, or settlement stands still.
-        if !self.late || ordered.must_run || !matches!(found, Ok(None) | Err(ChainError::Damaged(_))) {
+        let mut found = arrival(chain, ordered, sent, after).await;
+        // What a contract of ours did is known, or settlement stands still. Nor is what did not arrive yet a reason: only what
+        // cannot be right, however often one asks.
+        for _ in 1..UNREAD_ASKED {
+            if !self.late || ordered.must_run || !matches!(found, Err(ChainError::Damaged(_))) {
+                return found;
+            }
+            tokio::time::sleep(UNREAD_EVERY).await;
+            found = arrival(chain, ordered, sent, after).await;
+        }
+        if !matches!(found, Err(ChainError::Damaged(_))) {
             return found;
         }
         tracing::warn!(

@@ -142,11 +142,28 @@ fn begin<'a>(books: &Books, view: &View, rules: &Rules, seqno: u32) -> Result<St
     }
 }
 
+/// Whether the next round could be planned now, but for its time: after the round that is under way, if one is.
+pub(super) fn could_plan(books: &Books, view: &View) -> Result<(), Waiting> {
+    let newest = view.epoch.ok_or(Waiting::NothingDue)?;
+    let Some(round) = books.round().filter(|round| !round.is_over()) else {
+        let rules = Rules {
+            paused: false,
+            every_s: 0,
+        };
+        return plan(books, view, &rules).map(|_| ());
+    };
+    if round.plan().anchor.epoch >= newest {
+        return Err(Waiting::NothingDue);
+    }
+    operated(view).map(|_| ())
+}
+
 fn plan<'a>(books: &Books, view: &View, rules: &Rules) -> Result<Step<'a>, Waiting> {
     let newest = view.epoch.ok_or(Waiting::NothingDue)?;
     if let Some(round) = books.round() {
-        let plan = round.plan();
-        if plan.anchor.epoch >= newest || view.head.time < round.begun().saturating_add(rules.every_s) {
+        // A round that began in what is the future now was told a wrong time; it must not put off the next one.
+        let rests = (round.begun()..round.begun().saturating_add(rules.every_s)).contains(&view.head.time);
+        if round.plan().anchor.epoch >= newest || rests {
             return Err(Waiting::NothingDue);
         }
     }

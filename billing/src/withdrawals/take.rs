@@ -84,7 +84,10 @@ impl Payer {
             seqno_min: seqno,
             due,
         };
-        let written = self.write(books, What::Takes(takes), view.head.time).await?;
+        // Not before anything in it was asked for, by the clock that says when that was: see `lost`.
+        let now_s = u32::try_from(now_ms / 1_000).unwrap_or(u32::MAX);
+        let time = view.head.time.max(now_s);
+        let written = self.write(books, What::Takes(takes), time).await?;
         let took = Done::Took { count, sum };
         Ok(if written { took } else { Done::Overtaken })
     }

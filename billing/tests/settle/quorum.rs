@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use filature_billing::chain::{Chain, Devnet, DevnetSettings, Faults, Payment, Quorum, WalletKey};
 use filature_billing::settle::{Done, SettleError, Settler, Waiting};
@@ -40,7 +41,7 @@ fn kept(folder: &Path) -> DevnetSettings {
 
 fn quorum(members: &[&Devnet], needed: usize) -> Arc<dyn Chain> {
     let members = members.iter().map(|one| Arc::new(one.view()) as Arc<dyn Chain>);
-    Arc::new(Quorum::new(members.collect(), needed))
+    Arc::new(Quorum::new(members.collect(), needed).patient_for(Duration::from_millis(20)))
 }
 
 /// The wallet pays somebody on this chain.

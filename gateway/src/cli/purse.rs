@@ -115,24 +115,27 @@ impl Purse {
         sent: &mut bool,
     ) -> anyhow::Result<Look> {
         let chain = &*reached.chain;
-        match chain.send(&signed.bytes).await {
-            Ok(_) => *sent = true,
+        let unknown = match chain.send(&signed.bytes).await {
             // It was taken already, or another one was: that is seen by the wallet. Or its time is over.
-            Err(error) if Wallet::refused_seqno(&error) || Wallet::refused_expired(&error) => {}
+            Err(error) if Wallet::refused_seqno(&error) || Wallet::refused_expired(&error) => None,
             Err(ChainError::Refused { reason, .. }) if !*sent => bail!("the chain refused the message: {reason}"),
-            Err(ChainError::Refused { .. }) => {}
-            Err(error) => {
+            Err(ChainError::Refused { .. }) => None,
+            told => {
                 *sent = true;
-                return Ok(Look::Unknown(error));
+                told.err()
             }
-        }
+        };
         let looked = async {
             let state = chain.account(self.address()).await?;
             if Wallet::seqno_in(&state).is_some_and(|now| now > seqno) {
                 return Ok(Look::Taken(state));
             }
             let late = chain.head().await?.time > until.saturating_add(BEHIND_S);
-            Ok(if late { Look::Late } else { Look::Waits })
+            Ok(match unknown {
+                _ if late => Look::Late,
+                Some(error) => Look::Unknown(error),
+                None => Look::Waits,
+            })
         };
         Ok(looked.await.unwrap_or_else(Look::Unknown))
     }

@@ -20,6 +20,10 @@ const DOUBLINGS_MAX: u32 = 7;
 pub struct Endpoint {
     /// Scheme, host and path in front of `/api/v3/…`.
     base: String,
+    host: String,
+    port: u16,
+    /// The same as it is shown: some services put a key into the path.
+    shown: String,
     key: Option<Zeroizing<String>>,
     interval: Duration,
 }
@@ -59,6 +63,7 @@ impl Endpoint {
         let host = authority.host();
         let here = matches!(host, "localhost" | "[::1]") || host.starts_with("127.");
         let here = here && (host == "localhost" || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok());
+        let plain = uri.scheme_str() == Some("http");
         match uri.scheme_str() {
             Some("https") => {}
             Some("http") if here => {}
@@ -68,8 +73,17 @@ impl Endpoint {
         if key.is_some_and(|key| key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic())) {
             return Err(BadEndpoint::Key);
         }
+        let base = url.trim().trim_end_matches('/');
+        let origin = format!("{}://{authority}", uri.scheme_str().unwrap_or_default());
         Ok(Self {
-            base: url.trim().trim_end_matches('/').to_owned(),
+            base: base.to_owned(),
+            host: host.to_ascii_lowercase(),
+            port: authority.port_u16().unwrap_or(if plain { 80 } else { 443 }),
+            shown: if base.len() > origin.len() {
+                origin + "/…"
+            } else {
+                origin
+            },
             key: key.map(|key| Zeroizing::new(key.to_owned())),
             interval: match key {
                 _ if here => Duration::ZERO,
@@ -77,6 +91,12 @@ impl Endpoint {
                 None => INTERVAL_WITHOUT_KEY,
             },
         })
+    }
+
+    /// Who it is: host and port.
+    #[must_use]
+    pub fn host(&self) -> (&str, u16) {
+        (&self.host, self.port)
     }
 
     /// The same, asked so often in a second at most.
@@ -98,9 +118,9 @@ impl Endpoint {
 }
 
 impl fmt::Display for Endpoint {
-    /// The URL without the key.
+    /// Scheme and host, without any key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.base)
+        f.write_str(&self.shown)
     }
 }
 
@@ -108,7 +128,7 @@ impl fmt::Debug for Endpoint {
     /// Without the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Endpoint")
-            .field("base", &self.base)
+            .field("base", &self.shown)
             .finish_non_exhaustive()
     }
 }
@@ -207,8 +227,13 @@ mod tests {
             assert_eq!(refused, Some(BadEndpoint::Key), "{wrong}");
         }
         let endpoint = Endpoint::parse("https://a.b", Some("geheim")).expect("an endpoint");
-        assert!(!format!("{endpoint:?}{endpoint}").contains("geheim"));
+        assert_eq!(format!("{endpoint}"), "https://a.b");
+        assert!(!format!("{endpoint:?}").contains("geheim"));
         assert_eq!(endpoint.key(), Some("geheim"));
+        let endpoint = Endpoint::parse("https://a.b:444/geheim/", None).expect("an endpoint");
+        assert_eq!(format!("{endpoint}"), "https://a.b:444/…");
+        assert!(!format!("{endpoint:?}").contains("geheim"));
+        assert_eq!(endpoint.url("m"), "https://a.b:444/geheim/api/v3/m");
     }
 
     #[test]

@@ -316,6 +316,8 @@ fn the_next_round_waits_for_an_epoch_and_its_time() {
     assert_eq!(later(NOW + 100, 0), "NothingDue");
     assert_eq!(later(NOW + 99, 1), "NothingDue");
     assert_eq!(later(NOW + 100, 1), "Plan");
+    // The last one was told that it began in what is the future still: that puts off nothing.
+    assert_eq!(later(NOW - 1, 1), "Plan");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use filature_billing::chain::Faults;
 use filature_billing::withdrawals::{Done, Entry, PayError, Taken, Waiting, What};
 use filature_billing::{EmbeddedLedger, EpochStore, Ledger, WithdrawalState};
 
@@ -188,6 +189,33 @@ async fn redis_that_loses_what_became_of_withdrawals_is_told_again() {
         assert!(matches!(till.state(place, id).await, WithdrawalState::Paid { .. }));
     }
     assert!(matches!(till.state(1, "w2").await, WithdrawalState::Returned { .. }));
+}
+
+/// The chain's answers were minutes old when a batch was taken, and callers' clocks were not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_taken_by_a_chain_that_lags_is_told_again() {
+    let till = Till::new(7, Home::redis().await).await;
+    let lagging = till.eyes();
+    lagging.set_faults(Faults {
+        lag_blocks: 1,
+        ..Faults::default()
+    });
+    till.world.devnet.advance(240);
+    till.world.devnet.block().expect("a block");
+    till.ask(0, "w1", 2 * TON, account("a")).await;
+    let mut redis = Redis::of(&till.home).await;
+    let before = redis.kept().await;
+    let mut payer = till.payer(Arc::new(lagging));
+    assert!(matches!(
+        payer.step(till.now_ms()).await,
+        Ok(Done::Took { count: 1, .. })
+    ));
+    till.finish().await;
+    redis.set_back(&before).await;
+    assert_eq!(till.state(0, "w1").await, WithdrawalState::Asked);
+    till.finish().await;
+    assert_eq!(till.obeyed().await, 1, "nothing is paid again");
+    assert!(matches!(till.state(0, "w1").await, WithdrawalState::Paid { .. }));
 }
 
 /// Redis' own keys, but for the payer's bookmark.
