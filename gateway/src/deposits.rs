@@ -8,9 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use filature_billing::Nano;
-use filature_billing::chain::{
-    Address, BadAddress, BadEndpoint, Chain, Endpoint, Network, Quorum, Toncenter, ToncenterSettings,
-};
+use filature_billing::chain::{Address, BadAddress, Chain, Network};
 use filature_billing::deposits::{DepositSettings, Watched, Watcher};
 
 use crate::app::App;
@@ -83,39 +81,6 @@ pub fn contract(settings: &SettlementSettings) -> Result<Option<Address>, BadAdd
     let text = settings.contract.as_deref();
     text.map(|text| Ok(Address::parse(text, settings.network)?.address))
         .transpose()
-}
-
-/// Who is asked about the chain.
-///
-/// # Errors
-/// [`BadEndpoint`], without the API key.
-pub fn endpoints(settings: &SettlementSettings) -> Result<Vec<Endpoint>, BadEndpoint> {
-    let usual = match settings.network {
-        Network::Mainnet => "https://toncenter.com",
-        Network::Testnet => "https://testnet.toncenter.com",
-    };
-    let usual = settings.endpoints.is_empty().then_some(usual);
-    let urls = settings.endpoints.iter().map(String::as_str).chain(usual);
-    urls.map(|url| Endpoint::parse(url, settings.api_key.as_deref()))
-        .collect()
-}
-
-/// The chain as the settings' endpoints tell it.
-///
-/// # Errors
-/// [`BadEndpoint`]
-pub fn chain(settings: &SettlementSettings) -> Result<Arc<dyn Chain>, BadEndpoint> {
-    let told_by = |endpoints| Toncenter::new(ToncenterSettings::new(endpoints));
-    let endpoints = endpoints(settings)?;
-    if settings.endpoints_agree < 2 {
-        return Ok(Arc::new(told_by(endpoints)?));
-    }
-    let members = endpoints.into_iter().map(|endpoint| {
-        let member: Arc<dyn Chain> = Arc::new(told_by(vec![endpoint])?);
-        Ok(member)
-    });
-    let members = members.collect::<Result<_, BadEndpoint>>()?;
-    Ok(Arc::new(Quorum::new(members, settings.endpoints_agree)))
 }
 
 /// Watches until the gateway ends.

@@ -10,6 +10,7 @@
 pub mod admin;
 pub mod api;
 pub mod app;
+pub mod chain;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::AdminApi;
 use crate::app::{App, Connections, Room, Stop};
+use crate::chain;
 use crate::clock::{Clock, now_ms};
 use crate::config::Config;
 use crate::deposits::{self, Till};
@@ -33,7 +34,7 @@ use crate::request::room::Room as CallRoom;
 use crate::settling::Settlement;
 use crate::telemetry::Telemetry;
 use crate::tokens::{CountingPool, Tokenizers};
-use crate::withdrawals::{self, WithdrawalWallet};
+use crate::withdrawals::{self, Destinations, WithdrawalWallet};
 use crate::workers::Workers;
 use crate::{admin, ledger, sealing, settling};
 
@@ -91,6 +92,12 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
         ..till
     });
     let settlement = Settlement::configured(&config.settlement)?;
+    if let Some(settlement) = &settlement {
+        settlement.is_no_other(
+            till.map(|till| till.address),
+            purse.as_ref().map(WithdrawalWallet::address),
+        )?;
+    }
     let opened = Opened {
         till,
         ledger,
@@ -105,11 +112,15 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
     for configured in &app.config.providers {
         app.fleet.join(Arc::new(direct::provider(configured)?), app.clock.now());
     }
+    let destinations = Destinations {
+        network: app.config.settlement.network,
+        till: app.till,
+    };
     let admin = match app.config.ledger.redis {
         Some(_) => None, // whoever can reach Redis needs no socket
         None => Some(admin::listen(
             &data,
-            (app.ledger.clone(), app.epochs.store.clone()),
+            (app.ledger.clone(), app.epochs.store.clone(), destinations),
             app.stop.ended.clone(),
         )?),
     };
@@ -121,16 +132,25 @@ async fn live(config: Config, telemetry: &Telemetry) -> anyhow::Result<()> {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let (ledger, epochs) = (app.ledger.clone(), app.epochs.store.clone());
         let (tasks, stop) = (app.tasks.clone(), app.stop.ended.clone());
-        app.tasks
-            .spawn(admin::serve(listener, AdminApi { ledger, epochs, tokens }, tasks, stop));
+        app.tasks.spawn(admin::serve(
+            listener,
+            AdminApi {
+                ledger,
+                epochs,
+                destinations,
+                tokens,
+            },
+            tasks,
+            stop,
+        ));
     }
     app.tasks.spawn(keep_holds(app.clone()));
     if let Some(till) = app.till {
-        let chain = deposits::chain(&app.config.settlement)?;
+        let chain = chain::reach(&app.config.settlement)?;
         app.tasks.spawn(deposits::watch(app.clone(), till, chain));
     }
     if let Some(purse) = purse {
-        let chain = deposits::chain(&app.config.settlement)?;
+        let chain = chain::reach(&app.config.settlement)?;
         app.tasks.spawn(withdrawals::pay(app.clone(), purse, app.till, chain));
     }
     settling::addresses::note_configured(&app).await;

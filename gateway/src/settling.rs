@@ -19,8 +19,8 @@ use futures_util::FutureExt;
 use self::work::{Work, kind_of_wait};
 use crate::admin::{AdminClient, AdminError};
 use crate::app::App;
+use crate::chain;
 use crate::config::{Config, SettlementSettings};
-use crate::deposits;
 use crate::telemetry::Metrics;
 
 /// Looks that may fail to come before the turn is somebody else's, and the bounds of a turn.
@@ -65,6 +65,24 @@ impl Settlement {
             wallet: Wallet::new(key.public(), settings.network)?,
             key: Arc::new(key),
         }))
+    }
+
+    /// Whether the wallet is one of its own: coins that callers pay in or take out are not for providers.
+    ///
+    /// # Errors
+    /// Which of them it is.
+    pub fn is_no_other(&self, deposits: Option<Address>, withdrawals: Option<Address>) -> anyhow::Result<()> {
+        let own = Some(self.wallet.address());
+        let (file, address) = ("settlement.wallet_key_file", self.wallet.address());
+        anyhow::ensure!(
+            own != withdrawals,
+            "{file} and settlement.withdrawal_wallet_key_file are of one wallet, {address}: withdrawals need another"
+        );
+        anyhow::ensure!(
+            own != deposits,
+            "{file} is of the wallet at settlement.deposit_address, {address}: settlement needs another"
+        );
+        Ok(())
     }
 
     /// The same, without a pause between two rounds.
@@ -229,7 +247,7 @@ pub fn run(app: &Arc<App>, settlement: Settlement) {
         Err(error) => return tracing::error!(%error, "nobody is paid: there is no thread for it"),
     };
     runtime.block_on(async {
-        match deposits::chain(&app.config.settlement) {
+        match chain::reach(&app.config.settlement) {
             Ok(chain) => work(app, settlement, chain).await,
             Err(error) => tracing::error!(%error, "nobody is paid: the chain cannot be asked"),
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use filature_billing::Nano;
-use filature_billing::chain::{Address, Chain, Wallet, WalletKey};
+use filature_billing::chain::{Address, Chain, Network, Wallet, WalletKey};
 use filature_billing::withdrawals::{Done, Payer, PayerSettings, Waiting};
 
 use crate::app::App;
@@ -52,6 +52,31 @@ impl WithdrawalWallet {
     #[must_use]
     pub const fn address(&self) -> Address {
         self.wallet.address()
+    }
+}
+
+/// Where an operator's withdrawals may go.
+#[derive(Debug, Clone, Copy)]
+pub struct Destinations {
+    /// Whose addresses are taken.
+    pub network: Network,
+    /// The operator's own accounts, to which nothing is withdrawn.
+    pub till: Option<Till>,
+}
+
+impl Destinations {
+    /// Reads an address.
+    ///
+    /// # Errors
+    /// Why nothing can be withdrawn to it, for the operator.
+    pub fn parse(&self, text: &str) -> Result<Address, String> {
+        let to = Address::parse(text, self.network)
+            .map_err(|error| error.to_string())?
+            .address;
+        match self.till.and_then(|till| till.refuses(to)) {
+            Some(why) => Err(why.to_owned()),
+            None => Ok(to),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use futures_util::{StreamExt, TryStreamExt, stream, try_join};
 
 use super::books::{Books, Round};
 use super::contract::ContractState;
-use super::decide::{Step, View, Waiting, affords, decide, follows, round_costs};
+use super::decide::{Step, View, Waiting, affords, could_plan, decide, follows, round_costs};
 use super::entry::{Anchored, ClaimedNow, Message, Objection, Objections, Order, Outcome, Payout, What};
 use super::leaf::ProviderTag;
 use super::order::ContractOrder;
@@ -86,16 +86,23 @@ impl Settler {
         Ok(done)
     }
 
-    /// What the next round would do, were it planned now. Nothing is written or sent.
+    /// What the next round would do, were it planned now, and what it would wait for. Nothing is written or sent.
     ///
     /// # Errors
-    /// [`SettleError`]; no plan, but why, where there is nothing to plan.
-    pub async fn dry_run(&mut self, payees: &Payees) -> Result<Result<Plan, Waiting>, SettleError> {
+    /// [`SettleError`]; no plan, but why, where there is nothing to plan or nobody to carry it out.
+    pub async fn dry_run(&mut self, payees: &Payees) -> Result<Result<(Plan, Option<Waiting>), Waiting>, SettleError> {
         let books = self.read_books().await?;
         let view = self.view(true).await?;
-        let planned = Box::pin(self.plan(&books, &view, payees)).await;
+        let planned = match could_plan(&books, &view) {
+            Ok(()) => Box::pin(self.plan(&books, &view, payees)).await,
+            Err(why) => Ok(Err(why)),
+        };
         self.books = Some(books);
-        planned
+        let paused = self.settings.paused.then_some(Waiting::Paused);
+        Ok(planned?.map(|plan| {
+            let short = affords(&view, round_costs(&plan)).err();
+            (plan, paused.or(short))
+        }))
     }
 
     async fn act(&self, books: &mut Books, view: &View, payees: &Payees) -> Result<Done, SettleError> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use filature_billing::chain::Payment;
+use filature_billing::chain::{Network, Payment, Wallet, WalletKey};
 use filature_billing::settle::{Done, Waiting, contract_money, last_anchor};
 use filature_billing::{Hash, verify_seals};
 
@@ -204,11 +204,12 @@ async fn a_dry_run_shows_the_plan_and_does_nothing() {
     let nothing = settler.dry_run(&world.payees).await.expect("an answer");
     assert_eq!(nothing, Err(Waiting::NothingDue));
     world.seal(&[("a", TON), ("nameless", 3)]).await;
-    let plan = settler
+    let (plan, waits) = settler
         .dry_run(&world.payees)
         .await
         .expect("an answer")
         .expect("a plan");
+    assert_eq!(waits, None);
     let table = plan.to_string();
     assert!(table.contains("1 of 2 providers are paid 1.000000000"), "{table}");
     assert!(table.contains("none named yet"), "{table}");
@@ -223,6 +224,31 @@ async fn a_dry_run_shows_the_plan_and_does_nothing() {
         .plan()
         .clone();
     assert_eq!(planned, plan);
+    // When all of it is done, there is nothing to plan until more is sealed.
+    let again = settler.dry_run(&world.payees).await.expect("an answer");
+    assert_eq!(again, Err(Waiting::NothingDue), "the round is under way");
+    world.run(&mut settler).await;
+    let again = settler.dry_run(&world.payees).await.expect("an answer");
+    assert_eq!(again, Err(Waiting::NothingDue));
+}
+
+#[tokio::test]
+async fn a_dry_run_says_what_would_keep_the_plan_from_being_carried_out() {
+    let mut world = World::new(47).await;
+    world.plain("a");
+    world.seal(&[("a", TON)]).await;
+    world.settings.paused = true;
+    let told = world.honest().dry_run(&world.payees).await.expect("an answer");
+    assert!(matches!(told, Ok((_, Some(Waiting::Paused)))), "{told:?}");
+    world.settings.paused = false;
+    world.seal(&[("a", 1_000_000 * TON)]).await;
+    let told = world.honest().dry_run(&world.payees).await.expect("an answer");
+    assert!(matches!(told, Ok((_, Some(Waiting::Short { .. })))), "{told:?}");
+    let stranger = WalletKey::from_seed(&[99; 32]);
+    world.wallet = Wallet::new(stranger.public(), Network::Testnet).expect("a wallet");
+    world.key = Arc::new(stranger);
+    let told = world.honest().dry_run(&world.payees).await.expect("an answer");
+    assert!(matches!(told, Err(Waiting::NotOperator(_))), "{told:?}");
 }
 
 #[tokio::test]

@@ -91,6 +91,7 @@ impl AdminClient {
             transport: Transport::Here(router(Desk {
                 ledger,
                 epochs: None,
+                destinations: None,
                 operator,
             })),
         }

@@ -6,6 +6,7 @@ use filature_billing::{AccountId, AuditEntry, EpochStore, Ledger};
 
 use super::refused::Refused;
 use crate::clock::now_ms;
+use crate::withdrawals::Destinations;
 
 /// Longest detail of an audit entry, in bytes: what the ledger takes.
 const DETAIL_BYTES_MAX: usize = 2048;
@@ -17,6 +18,8 @@ pub struct Desk {
     pub ledger: Arc<dyn Ledger>,
     /// Where epochs and the books of settlement are; `None` for one who has only the ledger.
     pub epochs: Option<EpochStore>,
+    /// Where withdrawals may go; `None` for one who has only the ledger, and takes raw addresses alone.
+    pub destinations: Option<Destinations>,
     /// Who they are: `cli:` and a user of this machine, or the name of an admin token.
     pub operator: Arc<str>,
 }

@@ -28,6 +28,7 @@ use super::desk::Desk;
 use super::operations::router;
 use super::token::Tokens;
 use super::wire::Failed;
+use crate::withdrawals::Destinations;
 
 /// Where the operations are found.
 const PREFIX: &str = "/admin/v1";
@@ -46,6 +47,8 @@ pub struct AdminApi {
     pub ledger: Arc<dyn Ledger>,
     /// Where epochs and the books of settlement are.
     pub epochs: EpochStore,
+    /// Where withdrawals may go.
+    pub destinations: Destinations,
     /// Who may use it.
     pub tokens: Tokens,
 }
@@ -125,6 +128,7 @@ async fn answer(api: &AdminApi, peer: SocketAddr, request: Request<Incoming>) ->
             router(Desk {
                 ledger,
                 epochs,
+                destinations: Some(api.destinations),
                 operator,
             }),
         )

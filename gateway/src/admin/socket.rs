@@ -21,6 +21,7 @@ use tower::Service;
 use super::desk::Desk;
 use super::operations::router;
 use super::user;
+use crate::withdrawals::Destinations;
 
 /// The socket's name in the ledger's folder.
 pub const SOCKET: &str = "admin.sock";
@@ -36,13 +37,13 @@ const PATH_BYTES_MAX: usize = 107;
 /// When the socket cannot be made, also because the path is too long for one.
 pub fn listen(
     dir: &Path,
-    (ledger, epochs): (Arc<dyn Ledger>, EpochStore),
+    (ledger, epochs, destinations): (Arc<dyn Ledger>, EpochStore, Destinations),
     stop: CancellationToken,
 ) -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
     let path = dir.join(SOCKET);
     let listener = bind(dir, &path).with_context(|| format!("cannot open the admin socket {}", path.display()))?;
     Ok(async move {
-        let served = axum::serve(listener, Door(ledger, epochs))
+        let served = axum::serve(listener, Door(ledger, epochs, destinations))
             .with_graceful_shutdown(stop.cancelled_owned())
             .await;
         if let Err(error) = served {
@@ -54,7 +55,7 @@ pub fn listen(
 }
 
 /// Where operators come in: each gets a desk under the name of their user.
-struct Door(Arc<dyn Ledger>, EpochStore);
+struct Door(Arc<dyn Ledger>, EpochStore, Destinations);
 
 impl Service<IncomingStream<'_, UnixListener>> for Door {
     type Response = Router;
@@ -75,6 +76,7 @@ impl Service<IncomingStream<'_, UnixListener>> for Door {
         ready(Ok(router(Desk {
             ledger,
             epochs,
+            destinations: Some(self.2),
             operator,
         })))
     }

@@ -3,11 +3,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use filature_billing::chain::{Address, Network};
 use filature_billing::{AccountId, EpochStore, KeyHash, KeyId, KeyLimits, KeyRecord, Ledger, Nano, open_embedded};
 use http::StatusCode;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::deposits::Till;
+use crate::withdrawals::Destinations;
 
 fn ledger(dir: &Path) -> Arc<dyn Ledger> {
     Arc::new(open_embedded(dir).expect("a new ledger"))
@@ -240,6 +243,42 @@ async fn refusals(admin: &AdminClient) {
     refused(admin.create_key(&key).await, StatusCode::BAD_REQUEST);
 }
 
+/// A gateway on a testnet, where deposits arrive at an address of ones.
+fn testnet() -> Destinations {
+    let till = Till {
+        network: Network::Testnet,
+        address: Address::basechain([1; 32]),
+        deposit_min: nano(1),
+        withdrawal_min: nano(1),
+        contract: None,
+        wallet: None,
+    };
+    Destinations {
+        network: Network::Testnet,
+        till: Some(till),
+    }
+}
+
+/// The gateway knows which addresses are its network's, and which its own: whoever asks need not.
+async fn destinations(admin: &AdminClient) {
+    let account = admin.create_account("who withdraws").await.expect("an account").id;
+    let (amount, id) = (nano(2), None);
+    admin.credit(&account, &Credit { amount, id }).await.expect("credited");
+    let ask = async |to: String| {
+        let (id, amount) = ("w".to_owned(), nano(1));
+        admin.withdraw(&account, &NewWithdrawal { id, amount, to }).await
+    };
+    let own = refused(ask(testnet_form(1)).await, StatusCode::BAD_REQUEST);
+    assert!(own.contains("where deposits arrive"), "{own}");
+    refused(ask("hello".to_owned()).await, StatusCode::BAD_REQUEST);
+    let asked = ask(testnet_form(9)).await.expect("withdrawn");
+    assert_eq!(asked.to, Address::basechain([9; 32]).to_string());
+}
+
+fn testnet_form(id: u8) -> String {
+    Address::basechain([id; 32]).friendly(false, Network::Testnet)
+}
+
 #[tokio::test]
 async fn the_operations_work_inside_the_process() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -266,13 +305,19 @@ async fn the_operations_work_over_the_socket_which_only_its_owner_may_use() {
     ));
 
     let stop = CancellationToken::new();
-    let serving = listen(dir.path(), (Arc::clone(&ledger), store(dir.path())), stop.clone()).expect("the socket");
+    let serving = listen(
+        dir.path(),
+        (Arc::clone(&ledger), store(dir.path()), testnet()),
+        stop.clone(),
+    )
+    .expect("the socket");
     let mode = fs::metadata(&socket).expect("the socket").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let using = async {
         let admin = AdminClient::connect(&socket).await.expect("somebody there");
         story(&admin, ledger.as_ref()).await;
         refusals(&admin).await;
+        destinations(&admin).await;
         stop.cancel();
     };
     tokio::join!(serving, using);
@@ -284,9 +329,13 @@ async fn a_path_too_long_for_a_socket_is_said_to_be_so() {
     let dir = tempfile::tempdir().expect("a folder");
     let deep = dir.path().join("x".repeat(100));
     fs::create_dir(&deep).expect("a folder");
-    let error = listen(&deep, (ledger(&deep), store(&deep)), CancellationToken::new())
-        .err()
-        .expect("too long");
+    let error = listen(
+        &deep,
+        (ledger(&deep), store(&deep), testnet()),
+        CancellationToken::new(),
+    )
+    .err()
+    .expect("too long");
     assert!(format!("{error:#}").contains("a socket's may have 107"), "{error:#}");
 }
 
@@ -296,6 +345,7 @@ async fn what_is_no_operation_is_refused_in_json() {
     let app = router(Desk {
         ledger: ledger(dir.path()),
         epochs: None,
+        destinations: None,
         operator: "tester".into(),
     });
     for (method, path, body, status, error) in [
@@ -368,6 +418,7 @@ async fn a_change_that_came_to_nothing_is_said_to_have() {
     let desk = Desk {
         ledger: ledger.clone(),
         epochs: None,
+        destinations: None,
         operator: "ada".into(),
     };
     let change = super::desk::Change {

@@ -13,9 +13,13 @@ use super::Failure;
 use super::onchain::Reached;
 use super::published::From;
 use crate::config::Flag;
+use crate::fleet::direct::ID_PREFIX as DIRECT;
 
 /// Longest proof that is read, in bytes: 32 hashes and some figures.
 const PROOF_BYTES_MAX: u64 = 16 << 10;
+
+/// Hexadecimal digits of a public key, which is the id of whoever has one.
+const KEY_DIGITS: usize = 64;
 
 /// Whose leaf, and where it comes from.
 #[derive(Args)]
@@ -32,6 +36,12 @@ pub(super) struct Whose {
 
 /// Reads a provider's id.
 pub(super) fn provider(text: &str) -> Result<ProviderId, String> {
+    let is_key = text.len() == KEY_DIGITS && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if !is_key && !text.starts_with(DIRECT) {
+        return Err(format!(
+            "a provider's id is {KEY_DIGITS} hexadecimal digits, or `{DIRECT}` and the name it has in the configuration"
+        ));
+    }
     ProviderId::parse(text).map_err(|error| error.to_string())
 }
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
-use filature_billing::chain::{AccountStatus, Address, Chain, Network};
+use filature_billing::chain::{AccountStatus, Address, BadAddress, Chain, Network};
 use filature_billing::settle::{Parties, Standing};
 
 use super::Failure;
 use super::flags::Overrides;
+use crate::chain;
 use crate::config::{Config, Flag};
-use crate::deposits;
 
 /// Which contract, and who is asked about it.
 #[derive(Args, Debug)]
@@ -64,16 +64,30 @@ impl OnChain {
         }
         let network = settlement.network;
         let contract = self.contract.as_deref().or(settlement.contract.as_deref());
-        let contract = contract.map(|text| Address::parse(text, network)).transpose();
-        let contract = contract.map_err(|error| Failure::Usage(format!("--contract: {error}")))?;
-        let chain = deposits::chain(settlement).map_err(|error| Failure::Usage(format!("--endpoint: {error}")))?;
+        let contract = contract.map(|text| parse("--contract", text, network)).transpose()?;
+        let chain = chain::reach(settlement).map_err(|error| {
+            let (setting, allowed) = error.setting();
+            Failure::Usage(format!("settlement.{setting} (or --endpoint) {error}; {allowed}"))
+        })?;
         Ok(Reached {
             chain,
             network,
-            contract: contract.map(|written| written.address),
+            contract,
             config,
         })
     }
+}
+
+/// Reads an address that a flag gives.
+fn parse(flag: &str, text: &str, network: Network) -> Result<Address, Failure> {
+    let written = Address::parse(text, network).map_err(|error| {
+        let hint = match error {
+            BadAddress::Testnet => ": on the testnet or a devnet, give --network testnet",
+            _ => "",
+        };
+        Failure::Usage(format!("{flag}: {error}{hint}"))
+    })?;
+    Ok(written.address)
 }
 
 /// Reads the name of a network.
@@ -99,8 +113,7 @@ impl Reached {
 
     /// Reads an address that a flag gives.
     pub(super) fn address(&self, flag: &str, text: &str) -> Result<Address, Failure> {
-        let written = Address::parse(text, self.network).map_err(|error| Failure::Usage(format!("{flag}: {error}")))?;
-        Ok(written.address)
+        parse(flag, text, self.network)
     }
 
     /// A contract's address as people write it.

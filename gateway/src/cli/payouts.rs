@@ -9,6 +9,7 @@ use filature_billing::{EpochStore, Nano, ProviderId};
 
 use super::Failure;
 use super::epochs::stored;
+use super::leaf::provider;
 use super::output::{self, Table, amount};
 use crate::admin::{OwedPayouts, Payouts as Listed};
 use crate::config::Config;
@@ -31,7 +32,7 @@ pub(super) enum Payouts {
         #[arg(long, default_value_t = 100, value_name = "N")]
         last: usize,
         /// Only this provider's, of those rounds.
-        #[arg(long, value_name = "ID")]
+        #[arg(long, value_name = "ID", value_parser = provider)]
         provider: Option<ProviderId>,
         #[command(flatten)]
         at: Where,

@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::epochs::{self, Place};
 use crate::settling::{Look, Settlement, Shift};
 use crate::telemetry::Telemetry;
-use crate::{deposits, serve};
+use crate::{chain, serve};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -67,7 +67,7 @@ pub(super) fn run(command: Settle) -> Result<(), Failure> {
     let settlement = if command.once { settlement.at_once() } else { settlement };
     let telemetry = Telemetry::start(&config)?;
     let done = block_on(async {
-        let chain: Arc<dyn Chain> = deposits::chain(&config.settlement).context("the chain cannot be asked")?;
+        let chain: Arc<dyn Chain> = chain::reach(&config.settlement).context("the chain cannot be asked")?;
         let epochs = epochs_of(&config)?;
         let shift = Shift::new(settlement, epochs, chain, &config, telemetry.metrics());
         let mut settler = Process {
@@ -197,9 +197,15 @@ impl Process<'_> {
             ));
         }
         match planned {
-            Ok(plan) => output::show(json, &plan, || Plan::to_string(&plan)),
+            Ok((plan, waits)) => {
+                output::show(json, &plan, || Plan::to_string(&plan))?;
+                match waits {
+                    Some(why) => Err(anyhow!("it would not be carried out now: {why}").into()),
+                    None => Ok(()),
+                }
+            }
             Err(Waiting::NothingDue) => {
-                output::note("no epoch is sealed yet: there is nothing to plan");
+                output::note("nothing was sealed that is not planned already: there is nothing to plan");
                 Ok(())
             }
             Err(why) => Err(anyhow!("there is no plan: {why}").into()),

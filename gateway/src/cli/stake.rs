@@ -33,7 +33,7 @@ pub(super) enum Stake {
     Show(Show),
     /// Stake for a provider, or add to a stake.
     Add(Add),
-    /// Let so much of a stake leave: it can be withdrawn after the unstake delay.
+    /// Let so much of a stake leave: it can be withdrawn after the unstake delay, which begins anew for what is leaving already.
     Leave(Leave),
     /// Take back what may go.
     Withdraw(Plain),

@@ -36,7 +36,7 @@ pub(super) struct Which {
     /// The file with the wallet's secret.
     file: PathBuf,
     /// The chain it is on: `mainnet` or `testnet`. Its address is another one on each.
-    #[arg(long, default_value = "mainnet", value_parser = network)]
+    #[arg(long, default_value = "mainnet", value_parser = network, env = "FILATURE_SETTLEMENT_NETWORK", hide_env_values = true)]
     network: Network,
     /// Print JSON instead of text.
     #[arg(long)]
@@ -69,10 +69,19 @@ pub(super) fn run(command: WalletCommand) -> Result<(), Failure> {
     output::show(which.json, &shown, || {
         output::facts(&[
             ("address", shown.address.clone()),
+            ("network", on_network(shown.network).to_owned()),
             ("public key", shown.public_key.clone()),
             ("version", "v5r1".to_owned()),
         ])
     })
+}
+
+/// The same wallet has another address on each network: whoever mixes them up sends coins to nobody.
+const fn on_network(network: Network) -> &'static str {
+    match network {
+        Network::Mainnet => "mainnet (another address on the testnet)",
+        Network::Testnet => "testnet (another address on the mainnet)",
+    }
 }
 
 fn create(file: &Path) -> anyhow::Result<WalletKey> {

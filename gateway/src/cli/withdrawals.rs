@@ -4,14 +4,15 @@ use std::collections::VecDeque;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use filature_billing::chain::Address;
 use filature_billing::{AccountId, Nano, Withdrawal, WithdrawalState};
 
 use super::Failure;
 use super::output::{self, Table, amount};
 use super::reach::{Missing, Where};
 use crate::admin::{AdminClient, AdminError, NewWithdrawal, UncreditedList, UncreditedOne, Withdrawals as Listed};
+use crate::config::SettlementSettings;
 use crate::deposits::Till;
+use crate::withdrawals::Destinations;
 
 /// Entries that are read at a time: the most the ledger gives.
 const PAGE: usize = 1024;
@@ -77,13 +78,11 @@ pub(super) fn run(command: Withdrawals) -> Result<(), Failure> {
                 at,
             } => {
                 let ledger = at.reach(Missing::Refuse).await?;
-                let to = Address::parse(&to, ledger.config.settlement.network);
-                let to = to.map_err(|error| Failure::Usage(format!("--to: {error}")))?.address;
-                let till = Till::configured(&ledger.config.settlement).ok().flatten();
-                if let Some(why) = till.and_then(|till| till.refuses(to)) {
-                    return Err(Failure::Usage(format!("--to: {why}")));
-                }
-                let to = to.to_string();
+                // A gateway knows its own network and accounts; what this command was configured with may be others.
+                let to = match ledger.admin.is_remote() {
+                    true => to,
+                    false => destination(&ledger.config.settlement, &to)?,
+                };
                 let asked = ledger.admin.withdraw(&account, &NewWithdrawal { id, amount, to }).await;
                 let asked = asked.context("nothing was withdrawn")?;
                 output::show(at.json, &asked, || one(&asked, &ledger.config.pricing.symbol))
@@ -103,6 +102,15 @@ pub(super) fn run(command: Withdrawals) -> Result<(), Failure> {
             }
         }
     })
+}
+
+fn destination(settings: &SettlementSettings, to: &str) -> Result<String, Failure> {
+    let destinations = Destinations {
+        network: settings.network,
+        till: Till::configured(settings).ok().flatten(),
+    };
+    let to = destinations.parse(to);
+    Ok(to.map_err(|why| Failure::Usage(format!("--to: {why}")))?.to_string())
 }
 
 /// Every withdrawal of an account, or all that are open.

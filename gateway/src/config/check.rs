@@ -9,7 +9,7 @@ use super::problem::{Origin, Problem};
 use super::providers::is_http_url;
 use super::settings::Config;
 use crate::admin::AdminToken;
-use crate::deposits;
+use crate::chain;
 use crate::epochs::Place;
 
 /// Adds what is wrong; `origin` says where a setting was written.
@@ -136,25 +136,9 @@ impl Rules<'_> {
                 self.refuse("settlement", "network", what, "allowed: the network of the addresses");
             }
         }
-        match deposits::endpoints(settlement) {
-            Err(error) => {
-                let allowed = "allowed: URLs such as https://toncenter.com";
-                self.refuse("settlement", "endpoints", error.to_string(), allowed);
-            }
-            Ok(endpoints) if settlement.endpoints_agree > endpoints.len() => {
-                let what = format!("is {}, and there are {}", settlement.endpoints_agree, endpoints.len());
-                let allowed = "allowed: no more than there are in settlement.endpoints";
-                self.refuse("settlement", "endpoints_agree", what, allowed);
-            }
-            Ok(endpoints) if settlement.endpoints_agree > 1 => {
-                let mut urls: Vec<_> = endpoints.iter().map(ToString::to_string).collect();
-                urls.sort_unstable();
-                if urls.windows(2).any(|pair| pair.first() == pair.last()) {
-                    let what = "names one of them twice, and it would agree with itself".to_owned();
-                    self.refuse("settlement", "endpoints", what, "allowed: each once");
-                }
-            }
-            Ok(_) => {}
+        if let Err(error) = chain::endpoints(settlement) {
+            let (name, allowed) = error.setting();
+            self.refuse("settlement", name, error.to_string(), allowed);
         }
     }
 

@@ -171,7 +171,7 @@ settings! {
         deposit_address: Option<String> = None;
         /// The least that is credited, in nano. A transfer below it is dust: it is written down and credits nobody.
         deposit_min_nano: u64 = 100_000_000, 1..=1_000_000_000_000_000;
-        /// The least that is withdrawn, in nano.
+        /// The least that a caller withdraws at a time, in nano. An operator may withdraw less for them.
         withdrawal_min_nano: u64 = 1_000_000_000, 1..=1_000_000_000_000_000;
         /// Ids of the API keys that may withdraw their account's credit. With none, only the operator can.
         withdrawal_keys: Vec<String> = Vec::new();
@@ -210,7 +210,8 @@ settings! {
         /// How many of them must say the same before it counts. With 1 the first that answers is believed, and the others
         /// stand in for it; with 2 or more no single one can invent a deposit, or that somebody was not paid.
         endpoints_agree: usize = 1, 1..=16;
-        /// The API key for them. Without one toncenter answers once a second.
+        /// The API key for them: one, or one for each in their order, with commas between and `-` for one without. Without a key
+        /// toncenter answers once a second.
         #[secret(masked)]
         api_key: Option<String> = None;
         /// How often it is asked for new deposits and for what became of payouts, and the ledger for withdrawals, in

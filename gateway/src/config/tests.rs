@@ -475,6 +475,35 @@ fn the_reference_is_current() {
 }
 
 #[test]
+fn a_key_is_told_to_nobody_but_whose_it_is() {
+    let check = |endpoints: &str, keys: &str| {
+        let text = format!("[settlement]\nendpoints = {endpoints}\napi_key = \"{keys}\"\n");
+        problems(&text, &[], &[])
+    };
+    let (alone, two, alike) = (
+        "[\"https://a.b\"]",
+        "[\"https://a.b\", \"https://c.d\"]",
+        "[\"https://a.b/1\", \"https://a.b/2\"]",
+    );
+    for (endpoints, keys) in [
+        ("[]", "hush"),
+        (alone, "hush"),
+        (two, "hush,-"),
+        (two, "hush, still"),
+        (alike, "hush"),
+    ] {
+        assert_eq!(check(endpoints, keys), Vec::<String>::new(), "{endpoints} {keys}");
+    }
+    for (endpoints, keys) in [(two, "hush"), (alone, "hush,hush"), (two, "hush,hush,hush")] {
+        let found = check(endpoints, keys);
+        assert!(
+            found.len() == 1 && found[0].contains("settlement.api_key: ") && !found[0].contains("hush"),
+            "{endpoints} {keys}: {found:?}"
+        );
+    }
+}
+
+#[test]
 fn endpoints_that_must_agree_are_as_many_and_not_the_same() {
     let check = |endpoints: &str, agree: usize| {
         let text = format!("[settlement]\nendpoints = {endpoints}\nendpoints_agree = {agree}\n");
@@ -492,7 +521,12 @@ fn endpoints_that_must_agree_are_as_many_and_not_the_same() {
         (
             "[\"https://a.b\", \"https://a.b/\"]",
             2,
-            "f.toml:2: settlement.endpoints: names one of them twice",
+            "f.toml:2: settlement.endpoints: names a.b:443 twice",
+        ),
+        (
+            "[\"https://a.b/x\", \"https://c.d\", \"https://A.b:443/y\"]",
+            2,
+            "f.toml:2: settlement.endpoints: names a.b:443 twice",
         ),
         ("[]", 0, "f.toml:3: settlement.endpoints_agree: "),
     ] {

@@ -64,12 +64,15 @@ pub fn provider(config: &DirectProvider) -> anyhow::Result<Provider> {
     Ok(Provider::new(payee(name)?, name, models, reach))
 }
 
+/// How the ids of providers of the configuration begin.
+pub const ID_PREFIX: &str = "direct.";
+
 /// By which id a provider of the configuration earns.
 ///
 /// # Errors
 /// When its name does not fit an id.
 pub fn payee(name: &str) -> anyhow::Result<Payee> {
-    Payee::parse(&format!("direct.{name}"))
+    Payee::parse(&format!("{ID_PREFIX}{name}"))
         .with_context(|| format!("providers `{name}`: a name is made of letters, digits, `_`, `-` and `.`"))
 }
 

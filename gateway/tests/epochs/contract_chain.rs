@@ -100,7 +100,7 @@ impl TheChain {
                 format!("{},{}", self.url, self.url.replace("127.0.0.1", "localhost")),
             ),
             ("endpoints-agree", self.agree.to_string()),
-            ("api-key", "secret".to_owned()),
+            ("api-key", "secret,secret".to_owned()),
             ("poll-every-ms", "100".to_owned()),
             ("payout-min-nano", "1".to_owned()),
             ("payout-every-s", "0".to_owned()),

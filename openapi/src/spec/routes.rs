@@ -128,7 +128,7 @@ fn deposits() {}
 
 /// Withdraw unused credit.
 ///
-/// The amount is no longer available from here on; it is sent with the operator's next payouts, or given back.
+/// The amount is no longer available from here on; it is sent from the operator's wallet for withdrawals, or given back.
 #[utoipa::path(
     post, path = "/v1/withdrawals", operation_id = "askWithdrawal", tag = "account",
     request_body = WithdrawalRequest,

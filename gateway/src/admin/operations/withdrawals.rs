@@ -25,17 +25,21 @@ pub(super) async fn ask(
     Body(new): Body<NewWithdrawal>,
 ) -> Result<(StatusCode, Json<Withdrawal>), Refused> {
     check(&new)?;
+    let to = match desk.destinations {
+        Some(destinations) => destinations.parse(&new.to).map_err(Refused::Bad)?.to_string(),
+        None => raw(new.to)?,
+    };
     let change = Change {
         action: "withdrawal.ask",
         account: Some(account.clone()),
         subject: new.id.clone(),
-        detail: json!({ "amount_nano": new.amount, "to": new.to }),
+        detail: json!({ "amount_nano": new.amount, "to": to }),
     };
     let ask = Withdraw {
         id: new.id,
         account,
         amount: new.amount,
-        to: new.to,
+        to,
         now_ms: now_ms(),
     };
     let asked = async { Ok(desk.ledger.withdraw(&ask).await?) };
@@ -57,13 +61,17 @@ fn check(new: &NewWithdrawal) -> Result<(), Refused> {
     if new.amount == Nano::ZERO {
         return Err(Refused::Bad("the amount must be above zero".to_owned()));
     }
-    // The raw form is the same on every network, and one text per address.
-    let address = Address::parse(&new.to, Network::Mainnet).map_err(|error| Refused::Bad(error.to_string()))?;
-    if address.address.to_string() != new.to {
-        let text = "the address must be in its raw form: 0: and 64 lowercase hexadecimal digits".to_owned();
-        return Err(Refused::Bad(text));
-    }
     Ok(())
+}
+
+/// An address in its raw form, which is the same on every network, and one text per address.
+fn raw(to: String) -> Result<String, Refused> {
+    let address = Address::parse(&to, Network::Mainnet).map_err(|error| Refused::Bad(error.to_string()))?;
+    if address.address.to_string() == to {
+        return Ok(to);
+    }
+    let text = "the address must be in its raw form: 0: and 64 lowercase hexadecimal digits".to_owned();
+    Err(Refused::Bad(text))
 }
 
 pub(super) async fn of_account(

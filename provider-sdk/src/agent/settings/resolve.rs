@@ -113,6 +113,14 @@ fn settings(flags: &Flags, problems: &mut Vec<String>) -> Option<AgentSettings> 
         problems.push("the engine's API key has characters that no header may have".to_owned());
     }
     settings.payout = given(flags.payout.as_deref()).map(str::to_owned).or(file.payout);
+    if settings
+        .payout
+        .as_deref()
+        .is_some_and(|payout| !looks_like_address(payout))
+    {
+        problems
+            .push("--payout: an address on TON has 48 characters, such as UQ…, or is 0: and 64 hex digits".to_owned());
+    }
     settings.drain_deadline = drain.map_or(DRAIN_DEADLINE, Duration::from_secs);
     settings.offer_lifetime = lifetime.map_or(OFFER_LIFETIME, Duration::from_secs);
     settings.dialect = dialect;
@@ -120,6 +128,18 @@ fn settings(flags: &Flags, problems: &mut Vec<String>) -> Option<AgentSettings> 
     settings.extra_roots = extra_roots;
     settings.once = flags.once;
     Some(settings)
+}
+
+/// Whether it can be an address on TON at all. Its checksum and network are for the gateway that pays, which says what is
+/// wrong with it.
+fn looks_like_address(text: &str) -> bool {
+    let is_friendly = |byte: u8| byte.is_ascii_alphanumeric() || b"-_+/".contains(&byte);
+    match text.split_once(':') {
+        Some((workchain, id)) => {
+            workchain.parse::<i8>().is_ok() && id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit())
+        }
+        None => text.len() == 48 && text.bytes().all(is_friendly),
+    }
 }
 
 /// `None` for `auto`.

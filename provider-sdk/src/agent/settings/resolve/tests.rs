@@ -134,6 +134,24 @@ fn a_model_flag_replaces_the_models_of_the_file() {
 }
 
 #[test]
+fn what_can_be_no_address_is_told_before_any_gateway_does() {
+    let folder = Folder::new();
+    let with = |payout: &str| {
+        let mut flags = folder.flags();
+        flags.payout = Some(payout.to_owned());
+        resolve(&flags)
+    };
+    let raw = format!("0:{}", "5e".repeat(32));
+    for payout in ["UQAJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCYXe", &raw] {
+        assert_eq!(with(payout).unwrap().payout.as_deref(), Some(payout));
+    }
+    for payout in ["abc", "0:5e", "UQAJ CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCYXe"] {
+        let problems = with(payout).unwrap_err().join("\n");
+        assert!(problems.contains("--payout"), "{problems}");
+    }
+}
+
+#[test]
 fn everything_wrong_is_told_at_once() {
     let folder = Folder::new();
     let mut flags = folder.flags();
