@@ -16,7 +16,7 @@ pub enum BadEndpoints {
     #[error(transparent)]
     Endpoint(#[from] BadEndpoint),
     /// Whose key it is cannot be told.
-    #[error("are {keys}, and there are {endpoints} endpoints of several hosts")]
+    #[error("has {keys} of them, and there are {endpoints} endpoints")]
     Keys {
         /// Keys.
         keys: usize,

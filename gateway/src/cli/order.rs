@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use clap::Args;
 use filature_billing::Nano;
 use filature_billing::chain::{Address, Position};
-use filature_billing::settle::{ContractOrder, Giver, Standing, transfer_link};
+use filature_billing::settle::{ContractOrder, Giver, Standing, stake_of, transfer_link};
 use serde::Serialize;
 
 use super::onchain::{OnChain, Reached};
@@ -93,11 +93,37 @@ impl Sends {
             let mine = reached.shown_wallet(purse.address());
             return Err(anyhow!("only {who} may do that, and this is {mine}: nothing was sent").into());
         }
+        if let Some(why) = obstacle(reached, standing, order, (purse.address(), now)).await? {
+            return Err(anyhow!("{why}: nothing was sent").into());
+        }
         let (paid, transaction) = purse.order(reached, &payment).await?;
         given.fees = paid.fees;
         given.transaction = Some(transaction.at);
         Ok(given)
     }
+}
+
+/// Why the contract would refuse an order of this wallet, where that can be told beforehand.
+async fn obstacle(
+    reached: &Reached,
+    standing: &Standing,
+    order: &ContractOrder,
+    (wallet, now): (Address, u32),
+) -> anyhow::Result<Option<String>> {
+    let terms = &standing.parties.terms;
+    Ok(match order {
+        ContractOrder::Pause { .. } if now < standing.pause_not_before => {
+            let from = output::time(u64::from(standing.pause_not_before).saturating_mul(1_000));
+            Some(format!("the contract can be paused again from {from} on"))
+        }
+        ContractOrder::Stake { amount, .. } if *amount < terms.stake_min => {
+            let stake = stake_of(&*reached.chain, standing.state.address, wallet).await?;
+            let staked = stake.map(|stake| stake.staked).unwrap_or_default();
+            let is_less = staked.plus(*amount)? < terms.stake_min;
+            is_less.then(|| format!("the least stake is {}", reached.amount(terms.stake_min.signed())))
+        }
+        _ => None,
+    })
 }
 
 /// Who may give an order, for people.

@@ -81,7 +81,10 @@ impl Purse {
         let paid = self.pay(reached, payment, FEE_MAX).await?;
         let transaction = arrived(&*reached.chain, &paid.transfer, before.last).await?;
         if !transaction.succeeded() {
-            bail!("the contract refused it: {}", refusal(&transaction));
+            bail!(
+                "the contract refused it, and the wallet paid the fees: {}",
+                refusal(&transaction)
+            );
         }
         Ok((paid, transaction))
     }

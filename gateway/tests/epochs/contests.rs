@@ -12,7 +12,7 @@ use crate::wallets::{TON, wallet};
 
 /// Anchors in a contract that a provider earned so many coins and was pushed so many; the file with the leaf.
 async fn anchored_leaf(house: &House, chain: &Chain, contract: &str, earned: u64, pushed: u64) -> String {
-    let provider = ProviderId::parse("rich").expect("an id");
+    let provider = ProviderId::parse("direct.rich").expect("an id");
     let (earned, pushed) = (Nano::saturating(earned * TON), Nano::saturating(pushed * TON));
     let leaf = Leaf {
         payee: Some(wallet(5).1.address()),
@@ -101,7 +101,7 @@ async fn embedded_what_was_not_pushed_is_contested_and_silence_loses() {
     told(&open("20", &mine), 1, "is open already");
     // The operator is silent. When its time is over, anybody may end it.
     loop {
-        let closed = run(&["contest", "close", "rich", "--wallet", &theirs]);
+        let closed = run(&["contest", "close", "direct.rich", "--wallet", &theirs]);
         if closed.code == 0 {
             assert!(closed.out.contains("none is open"), "{}", closed.out);
             break;
@@ -120,7 +120,7 @@ async fn embedded_what_was_not_pushed_is_contested_and_silence_loses() {
 }
 
 fn rule_early(run: &impl Fn(&[&str]) -> Ran, arbiter: &str) -> Ran {
-    run(&["contest", "rule", "rich", "1", "--wallet", arbiter])
+    run(&["contest", "rule", "direct.rich", "1", "--wallet", arbiter])
 }
 
 /// An operator that does not sleep, and a payee that takes its contest back.
@@ -129,8 +129,8 @@ async fn contests_are_answered(house: &House, chain: &Chain) {
     let leaf = anchored_leaf(house, chain, &contract, 3, 3).await;
     let (payee, operator) = (key_file(house, 5), key_file(house, 1));
     let run = |args: &[&str]| chain.filature(house, &[args, &["--contract", &contract]].concat());
-    let by = |what: &str, key: &str| run(&["contest", what, "rich", "--wallet", key]);
-    told(&by("object", &operator), 1, "no contest of rich is open");
+    let by = |what: &str, key: &str| run(&["contest", what, "direct.rich", "--wallet", key]);
+    told(&by("object", &operator), 1, "no contest of direct.rich is open");
     let open = || {
         run(&[
             "contest",
@@ -157,7 +157,7 @@ async fn contests_are_answered(house: &House, chain: &Chain) {
     told(&by("object", &operator), 1, "was answered already");
     told(&by("close", &payee), 1, "the arbiter may rule. Nothing was sent");
     let arbiter = key_file(house, 3);
-    let rule = |amount: &str, key: &str| run(&["contest", "rule", "rich", amount, "--wallet", key]);
+    let rule = |amount: &str, key: &str| run(&["contest", "rule", "direct.rich", amount, "--wallet", key]);
     told(&rule("4", &arbiter), 1, "and gets no more. Nothing was sent");
     told(&rule("1", &operator), 1, "only the arbiter ");
     let none_is_open = |ran: Ran| {
@@ -175,6 +175,6 @@ async fn contests_are_answered(house: &House, chain: &Chain) {
     // The rest is contested again, and taken back.
     assert_eq!(open().code, 0);
     none_is_open(by("drop", &payee));
-    let shown = chain.json(house, &["contest", "show", "rich", "--contract", &contract]);
+    let shown = chain.json(house, &["contest", "show", "direct.rich", "--contract", &contract]);
     assert_eq!(shown["contest"], Value::Null);
 }

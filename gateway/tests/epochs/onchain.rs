@@ -264,9 +264,9 @@ async fn embedded_a_provider_claims_without_the_operator() {
         (&json!(earned), &json!(earned), &json!(0))
     );
     told(
-        &claim(&["somebody", "--gateway", &origin]),
+        &claim(&["direct.somebody", "--gateway", &origin]),
         1,
-        "has no leaf of somebody under the anchor",
+        "has no leaf of direct.somebody under the anchor",
     );
     gateway.kill();
 
@@ -354,11 +354,11 @@ fn bad_proofs(house: &House, chain: &Chain, contract: &str, leaf: &str) {
     told(&claim(leaf, &friendly(1)), 1, "is not Filature's settlement contract");
     let other = chain.deploy(house, &["--draw-limit", "7"]);
     told(&claim(leaf, &other), 1, "the proof is for the contract");
-    let named = ["claim", "somebody", "--proof", leaf, "--contract", contract];
+    let named = ["claim", "direct.somebody", "--proof", leaf, "--contract", contract];
     told(
         &chain.filature(house, &named),
         1,
-        "is the proof of direct.engine, not of somebody",
+        "is the proof of direct.engine, not of direct.somebody",
     );
 }
 

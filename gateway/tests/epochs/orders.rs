@@ -103,6 +103,11 @@ async fn embedded_owner_and_operator_tell_the_contract_what_they_want() {
     );
     contract.done(2, &["contract", "pause", "--for", "1h"]);
     assert!(contract.shown(&["contract", "show"])["paused_until"].is_u64());
+    told(
+        &contract.by(2, &["contract", "pause", "--for", "1h"]),
+        1,
+        "can be paused again from ",
+    );
     told(&contract.by(1, &["contract", "draw", "1"]), 1, "it is paused");
     contract.done(2, &["contract", "resume"]);
     assert_eq!(contract.shown(&["contract", "show"])["paused_until"], Value::Null);
@@ -149,17 +154,23 @@ async fn embedded_stakes_come_back_and_slashes_are_disputed() {
     let contract = Contract::deployed().await;
     assert_eq!(contract.stake(), Value::Null);
     told(
-        &contract.by(5, &["stake", "add", "rich", "5"]),
+        &contract.by(5, &["stake", "add", "direct.rich", "5"]),
         1,
-        "the message carries too little",
+        "the least stake is 10.000000000 TON: nothing was sent",
     );
-    contract.done(5, &["stake", "add", "rich", "12"]);
+    let cut = contract.by(5, &["stake", "add", "5f1d", "12"]);
+    assert!(
+        cut.code == 2 && cut.err.contains("64 hexadecimal digits"),
+        "{}",
+        cut.err
+    );
+    contract.done(5, &["stake", "add", "direct.rich", "12"]);
     told(
-        &contract.by(5, &["stake", "add", "poor", "12"]),
+        &contract.by(5, &["stake", "add", "direct.poor", "12"]),
         1,
         "is for another provider",
     );
-    contract.done(5, &["stake", "add", "rich", "8"]);
+    contract.done(5, &["stake", "add", "direct.rich", "8"]);
     assert_eq!(contract.stake()["staked"], json!(20 * TON));
     told(&contract.by(5, &["stake", "withdraw"]), 1, "there is no such stake");
     told(

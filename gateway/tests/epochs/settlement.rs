@@ -356,7 +356,12 @@ async fn embedded_what_is_wrong_with_a_settler_is_told() {
     refused(contract(&account(9).to_string()), 1, "there is no contract at");
     refused(contract(&stranger), 1, "is not the settlement contract");
     refused(contract("hello"), 2, "settlement.contract");
-    refused(with("endpoints", "http://127.0.0.1:1"), 1, "could not be seen");
+    let elsewhere = [("endpoints", "http://127.0.0.1:1"), ("api-key", "secret")];
+    refused(paid.settle_as(&elsewhere, &[]), 1, "could not be seen");
+    let alone = with("endpoints", "http://127.0.0.1:1");
+    refused(alone, 2, "settlement.api_key: has 2 of them, and there are 1 endpoints");
+    let plan = paid.settle_as(&[("wallet-key-file", &paid.house.path("other.key"))], &["--dry-run"]);
+    refused(plan, 1, "there is no plan: the contract's operator is");
     refused(with("wallet-key", &"03".repeat(32)), 2, "one of the two");
     let ran = paid.settle_as(&[("wallet-key-file", ""), ("wallet-key", "hello")], &[]);
     assert!(!ran.err.contains("hello"), "{}", ran.err);

@@ -134,11 +134,13 @@ async fn an_operators_withdrawals_are_paid(kept: Kept) {
             amount: Nano::new(TON / 2).expect("an amount"),
             to: to.to_string(),
         };
-        gateway.admin.withdraw(account, &new).await.expect("withdrawn");
+        gateway.admin.withdraw(account, &new).await.map(|asked| asked.id)
     };
     let to = Address::basechain([9; 32]);
-    ask("w1", to).await;
-    ask("w2", contract()).await;
+    ask("w1", to).await.expect("withdrawn");
+    // A gateway knows its own accounts. Who reaches Redis without one does not, and the coins come back.
+    let own = ask("w2", contract()).await;
+    assert_eq!(own.is_ok(), kept == Kept::Redis, "{own:?}");
     let states = until(async || {
         let listed = gateway.admin.withdrawals(Some(account), None, 9).await.expect("a list");
         let states: Vec<_> = listed.withdrawals.into_iter().map(|one| one.state).collect();
@@ -147,8 +149,9 @@ async fn an_operators_withdrawals_are_paid(kept: Kept) {
     })
     .await;
     assert!(matches!(states[0], WithdrawalState::Paid { .. }), "{states:?}");
-    let back = matches!(&states[1], WithdrawalState::Returned { why, .. } if why.contains("operator's own"));
-    assert!(back, "{states:?}");
+    let back = |state: &WithdrawalState| matches!(state, WithdrawalState::Returned { why, .. } if why.contains("operator's own"));
+    assert!(states[1..].iter().all(back), "{states:?}");
+    assert_eq!(states.len(), 1 + usize::from(own.is_ok()));
     assert_eq!(holds(&devnet, to), TON / 2);
     let mut exchanges = Exchanges::new(&gateway);
     until_available(&mut exchanges, 2 * TON - TON / 2).await;
