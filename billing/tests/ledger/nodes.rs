@@ -354,6 +354,13 @@ impl Watched {
     }
 
     /// Where in `servers` the master is that the sentinels name.
+    /// Whether one server follows another. Which is which may change once more: on a busy machine sentinels may take the new
+    /// master for dead, too, and go back to the old one.
+    pub fn is_whole(&self) -> bool {
+        let mut servers = self.servers.iter();
+        servers.any(|server| server.info("master_link_status") == "up")
+    }
+
     pub fn master(&self) -> usize {
         let (_, port): (String, u16) = self.sentinels[2].ask("SENTINEL GET-MASTER-ADDR-BY-NAME money");
         let master = self.ports.iter().position(|server| *server == port);
